@@ -1,0 +1,1 @@
+//! The body types of both sides.

@@ -1,0 +1,3 @@
+//! HTTP plumbing shared by both sides; knows nothing of JMAP.
+
+pub mod body;

@@ -1,0 +1,1 @@
+//! One seam for fan-out: publish, subscribe.

@@ -1,0 +1,13 @@
+//! The words of JMAP as Rust types: pure, no I/O.
+//!
+//! | RFC 8620 | file |
+//! |---|---|
+//! | §1.2 Id, §5 state strings, data type names | [`id`] |
+//! | §2 Session resource | [`session`] |
+//! | §3.6.1 request-level errors | [`problem`] |
+//! | which data types a capability brings | [`capability`] |
+
+pub mod capability;
+pub mod id;
+pub mod problem;
+pub mod session;

@@ -1,0 +1,38 @@
+//! A reverse-proxy sidecar that adds push to JMAP servers that lack it.
+//!
+//! ```text
+//!             downstream                                                        upstream
+//!  client ───► listener ──► guard ──► router ──┬─► session        Session resource §2 ──────► JMAP
+//!                                              ├─► api            POST apiUrl §3      ──────► server
+//!                                              │     └─ tap ───┐
+//!                                              ├─► forward     │  everything else     ──────►
+//!                                              │               ▼
+//!    notify (Redis) ───────────────────────────┼─► state: observe ─► tracker ◄─ probe (asks upstream)
+//!                                              │               │ StateChange §7.1
+//!                                              │               ▼
+//!                                              │              hub
+//!                                              │               │
+//!                                              └─► event_source §7.3 ◄┘
+//!                                                    its sockets are held in: streams
+//!
+//!  side doors:  admin (health, metrics)   config   auth (who may see which accounts)   drain
+//! ```
+//!
+//! Section signs (§) name RFC 8620 unless another RFC is named. Everything flows left to right and
+//! then down; nothing reaches back: a module uses only modules declared above it (docs/architecture.md
+//! has the rules, `tests/it/tidy.rs` keeps them).
+
+// The wire vocabulary: pure, no tokio, no hyper, no redis.
+pub mod jmap;
+
+// What every part may use; these use nothing of ours but `jmap`.
+pub mod clock;
+pub mod config;
+pub mod drain;
+pub mod http;
+pub mod telemetry;
+
+// Change detection and fan-out.
+pub mod state;
+
+pub mod hub;

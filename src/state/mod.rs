@@ -1,0 +1,1 @@
+//! How a change becomes known: observed, hinted or probed (architecture D7).

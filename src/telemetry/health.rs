@@ -1,0 +1,76 @@
+//! What works and what does not, in words an operator can act on: start-up lines, `/readyz`, log.
+//!
+//! A part that fails says so once, not at every try, and says when it is well again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+/// The neighbours and sources whose failure is worth telling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The JMAP server.
+    Upstream,
+    /// The Redis connection that carries notifications.
+    Redis,
+    /// The TLS certificate files.
+    Certificate,
+    /// The probe as a source of changes.
+    Probe,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Upstream => "upstream",
+            Self::Redis => "redis",
+            Self::Certificate => "certificate",
+            Self::Probe => "probe",
+        })
+    }
+}
+
+/// Why a part does not work, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// One line, no secrets.
+    pub reason: String,
+    /// What the operator can do.
+    pub remedy: &'static str,
+}
+
+/// The troubles of the moment. A mutex because it is written once per change, never on a hot path.
+#[derive(Debug, Default)]
+pub struct Health(Mutex<BTreeMap<Part, Trouble>>);
+
+impl Health {
+    /// Notes a trouble; logs it when it is new or has another reason.
+    pub fn degrade(&self, part: Part, reason: impl Into<String>, remedy: &'static str) {
+        let trouble = Trouble { reason: reason.into(), remedy };
+        let mut troubles = self.lock();
+        if troubles.get(&part) != Some(&trouble) {
+            tracing::warn!(%part, reason = trouble.reason, remedy, "degraded");
+            troubles.insert(part, trouble);
+        }
+    }
+
+    /// Notes that a part works; logs it when it did not before.
+    pub fn recover(&self, part: Part) {
+        if self.lock().remove(&part).is_some() {
+            tracing::info!(%part, "recovered");
+        }
+    }
+
+    /// All troubles now.
+    #[must_use]
+    pub fn troubles(&self) -> BTreeMap<Part, Trouble> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Part, Trouble>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

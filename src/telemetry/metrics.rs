@@ -1,0 +1,39 @@
+//! Every metric, in one struct: a field's text is its Prometheus help text and its documentation.
+//!
+//! Names carry the prefix `jmap_push_` and their unit; labels come from closed sets, so that the
+//! number of series is constant (hostile.md X19).
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+macro_rules! metrics {
+    ($($field:ident: $kind:ty = $name:literal, $help:literal;)*) => {
+        /// The metrics of the process. Cheap to clone: every field is shared.
+        #[derive(Debug, Clone, Default)]
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        impl Metrics {
+            /// A registry that holds every field under its name.
+            #[must_use]
+            pub fn registry(&self) -> Registry {
+                let mut registry = Registry::with_prefix("jmap_push");
+                $(registry.register($name, $help, self.$field.clone());)*
+                registry
+            }
+        }
+    };
+}
+
+/// A counter of events.
+type Count = Counter<u64, AtomicU64>;
+
+metrics! {
+    streams: Gauge = "streams", "Live event streams";
+    streams_opened: Count = "streams_opened", "Event streams opened since the start";
+    slow_closed: Count = "slow_closed", "Streams closed because the client accepted no byte within event_source.write_timeout";
+}

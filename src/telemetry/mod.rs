@@ -1,0 +1,5 @@
+//! Logs, metrics and health. Secrets never reach any of them: credentials and push URLs are types
+//! whose `Debug` is redacted.
+
+pub mod health;
+pub mod metrics;
