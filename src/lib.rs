@@ -32,6 +32,9 @@ pub mod drain;
 pub mod http;
 pub mod telemetry;
 
+// The JMAP server.
+pub mod upstream;
+
 // Change detection and fan-out.
 pub mod state;
 

@@ -1,1 +1,166 @@
-//! The body types of both sides.
+//! The one body type of both directions, and bounded reading of one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The peer broke off, or broke HTTP's framing.
+    #[error("the peer ended the body early")]
+    Peer(#[source] hyper::Error),
+    /// Nothing came for the time allowed.
+    #[error("no byte of the body came for {0:?}")]
+    Silent(Duration),
+    /// More bytes than allowed.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// A request or response body. Errors reach hyper, which then cuts the connection: a truncated body
+/// is never passed off as whole.
+pub enum Body {
+    /// No bytes.
+    Empty,
+    /// All bytes at hand.
+    Full(Bytes),
+    /// Streams from the other side.
+    Relay(Relay),
+    /// Any other, behind one allocation.
+    Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>),
+}
+
+impl Body {
+    /// Streams `incoming` on, giving up after `silence` without a byte.
+    #[must_use]
+    pub fn relay(incoming: Incoming, silence: Duration) -> Self {
+        Self::Relay(Relay { incoming, silence, timer: None })
+    }
+
+    /// Wraps any other body.
+    pub fn boxed(body: impl HttpBody<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
+        Self::Boxed(Box::pin(body))
+    }
+
+    /// Reads the body to its end, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// When it is larger, or ends early.
+    pub async fn collect_limited(mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let mut whole = BytesMut::new();
+        let mut first: Option<Bytes> = None;
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if whole.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > limit {
+                return Err(BodyError::TooLarge(limit));
+            }
+            // The usual body is one frame: kept without a copy.
+            match first.take() {
+                None if whole.is_empty() => first = Some(data),
+                None => whole.extend_from_slice(&data),
+                Some(head) => {
+                    whole.extend_from_slice(&head);
+                    whole.extend_from_slice(&data);
+                }
+            }
+        }
+        Ok(first.unwrap_or_else(|| whole.freeze()))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Body::Empty",
+            Self::Full(_) => "Body::Full",
+            Self::Relay(_) => "Body::Relay",
+            Self::Boxed(_) => "Body::Boxed",
+        })
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        match this {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *this = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Relay(relay) => relay.poll_frame(cx),
+            Self::Boxed(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(_) => false,
+            Self::Relay(relay) => relay.incoming.is_end_stream(),
+            Self::Boxed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Relay(relay) => relay.incoming.size_hint(),
+            Self::Boxed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A body on its way from one side to the other: frame by frame, nothing held back.
+pub struct Relay {
+    incoming: Incoming,
+    silence: Duration,
+    /// Made at the first wait only: most bodies come in one piece.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Relay {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            if let Some(timer) = &mut self.timer {
+                timer.as_mut().reset(Instant::now() + self.silence);
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)));
+        }
+        let silence = self.silence;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Some(Err(BodyError::Silent(silence))))
+    }
+}

@@ -1,3 +1,9 @@
 //! HTTP plumbing shared by both sides; knows nothing of JMAP.
 
 pub mod body;
+pub mod decode;
+pub mod headers;
+pub mod reply;
+pub mod socket;
+
+pub use body::Body;

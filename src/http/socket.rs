@@ -1,0 +1,102 @@
+//! One type for every byte stream either side speaks over.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
+
+/// A connected socket, with or without TLS. TLS state is some kilobytes, so it is boxed: a plain
+/// socket, of which there may be very many, stays small.
+#[derive(Debug)]
+pub enum Socket {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Runs `$body` with the pinned inner stream.
+macro_rules! inner {
+    ($self:ident, $stream:ident => $body:expr) => {
+        match $self.get_mut() {
+            Socket::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $body
+            }
+            Socket::Unix(stream) => {
+                let $stream = Pin::new(stream);
+                $body
+            }
+            Socket::Tls(stream) => {
+                let $stream = Pin::new(stream.as_mut());
+                $body
+            }
+        }
+    };
+}
+
+impl Socket {
+    /// Whether ALPN agreed on HTTP/2.
+    #[must_use]
+    pub fn negotiated_h2(&self) -> bool {
+        let Self::Tls(stream) = self else { return false };
+        stream.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        inner!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        inner!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        inner!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+/// How hyper-util's pool learns what ALPN chose.
+impl Connection for Socket {
+    fn connected(&self) -> Connected {
+        if self.negotiated_h2() { Connected::new().negotiated_h2() } else { Connected::new() }
+    }
+}
