@@ -39,3 +39,9 @@ pub mod upstream;
 pub mod state;
 
 pub mod hub;
+
+// Who may see which accounts.
+pub mod auth;
+
+// The routes.
+pub mod session;

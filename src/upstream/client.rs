@@ -89,6 +89,11 @@ impl Upstream {
         self.nodes.first().map_or("", |node| &node.name)
     }
 
+    /// Whether `authority` names one of upstream's addresses.
+    pub(super) fn is_at(&self, authority: &str) -> bool {
+        self.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(authority))
+    }
+
     /// Sends a request whose URI is a path, and waits for the response's head. The response's body
     /// streams, and ends in an error if upstream breaks off or falls silent.
     ///

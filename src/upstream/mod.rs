@@ -9,8 +9,10 @@ mod addresses;
 mod client;
 mod connect;
 mod failure;
+mod session;
 
 pub use addresses::Affinity;
 pub use client::Upstream;
 pub use connect::TlsError;
 pub use failure::Failure;
+pub use session::Fetched;

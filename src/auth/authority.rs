@@ -1,0 +1,262 @@
+//! Asks upstream who a credential is, and remembers the answer (architecture D9; hostile.md X2, L4).
+//!
+//! Single flight: a thousand streams that come with one credential make one Session fetch, in a task
+//! of its own, so that a client that goes away does not fail the others.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode};
+use tokio::sync::watch;
+
+use super::credentials::{CredentialKey, Credentials, Keyring};
+use super::principal::{CapabilityLists, Principal};
+use crate::clock::Moment;
+use crate::config;
+use crate::drain::Drain;
+use crate::http::{Body, headers, reply};
+use crate::jmap::problem::Problem;
+use crate::jmap::session::Session;
+use crate::state::PrincipalId;
+use crate::upstream::{Affinity, Fetched, Upstream};
+
+/// Answers remembered at most. When full: expired ones go, then the answer is not remembered.
+const MOST_REMEMBERED: usize = 100_000;
+
+/// How long an answer that is too old to open a stream still tells whose response we are reading.
+const KNOWN_FOR: Duration = Duration::from_secs(3600);
+
+/// Why a credential opens nothing.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    /// Upstream refused it: its status, headers and body, to be passed on.
+    Upstream(StatusCode, Box<HeaderMap>, Bytes),
+    /// Upstream could not be asked, or answered no Session.
+    Unavailable(Problem),
+}
+
+impl Refusal {
+    /// Whether upstream itself said no, as opposed to nothing.
+    #[must_use]
+    pub fn is_upstreams(&self) -> bool {
+        matches!(self, Self::Upstream(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, ..))
+    }
+
+    /// The response for the client: upstream's own where there is one (`WWW-Authenticate` included).
+    #[must_use]
+    pub fn response(self) -> Response<Body> {
+        match self {
+            Self::Upstream(status, headers, body) => {
+                let mut response = Response::new(Body::from(body));
+                *response.status_mut() = status;
+                *response.headers_mut() = *headers;
+                response.headers_mut().remove(CONTENT_LENGTH);
+                headers::clean_response(response.headers_mut());
+                response
+            }
+            Self::Unavailable(problem) => {
+                let mut response = reply::problem(&problem);
+                response.headers_mut().insert(RETRY_AFTER, 5.into());
+                response
+            }
+        }
+    }
+}
+
+type Answer = Result<Arc<Principal>, Refusal>;
+
+/// What is known of one credential.
+struct Entry {
+    answer: Answer,
+    asked: Moment,
+}
+
+#[derive(Default)]
+struct Inner {
+    known: HashMap<CredentialKey, Entry>,
+    asking: HashMap<CredentialKey, watch::Receiver<Option<Answer>>>,
+    lists: CapabilityLists,
+}
+
+/// The one place that decides who a client is.
+pub struct Authority {
+    upstream: Arc<Upstream>,
+    keyring: Keyring,
+    settings: config::Auth,
+    session_size: usize,
+    drain: Drain,
+    /// Held for map operations only, never across an await.
+    inner: Mutex<Inner>,
+}
+
+impl Authority {
+    /// Knows nobody yet.
+    #[must_use]
+    pub fn new(
+        upstream: Arc<Upstream>,
+        settings: config::Auth,
+        session_size: usize,
+        drain: Drain,
+    ) -> Self {
+        let (keyring, inner) = (Keyring::default(), Mutex::default());
+        Self { upstream, keyring, settings, session_size, drain, inner }
+    }
+
+    /// `[auth]`.
+    #[must_use]
+    pub fn settings(&self) -> &config::Auth {
+        &self.settings
+    }
+
+    /// The key of what `headers` authenticate by, `None` when by nothing.
+    #[must_use]
+    pub fn key(&self, headers: &HeaderMap) -> Option<CredentialKey> {
+        self.keyring.key(headers)
+    }
+
+    /// Who `headers` authenticate as: remembered for `auth.cache`, else asked.
+    ///
+    /// # Errors
+    /// A [`Refusal`], remembered for `auth.negative_cache`.
+    pub async fn authenticate(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+    ) -> Result<(CredentialKey, Arc<Principal>), Refusal> {
+        // Without a credential upstream is asked all the same: its 401 says how to authenticate.
+        let key = self.key(headers).unwrap_or(CredentialKey(0));
+        if let Some(answer) = self.remembered(key) {
+            return answer.map(|principal| (key, principal));
+        }
+        let credentials = Arc::new(Credentials::from_headers(headers));
+        self.ask(key, credentials).await.map(|principal| (key, principal))
+    }
+
+    /// Asks upstream now, together with whoever else asks about the same credential.
+    ///
+    /// # Errors
+    /// A [`Refusal`].
+    pub async fn ask(
+        self: &Arc<Self>,
+        key: CredentialKey,
+        credentials: Arc<Credentials>,
+    ) -> Answer {
+        let mut asking = self.asking(key, credentials);
+        match asking.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or_else(|| Err(interrupted())),
+            Err(_) => Err(interrupted()),
+        }
+    }
+
+    fn asking(
+        self: &Arc<Self>,
+        key: CredentialKey,
+        credentials: Arc<Credentials>,
+    ) -> watch::Receiver<Option<Answer>> {
+        let mut inner = self.lock();
+        if let Some(running) = inner.asking.get(&key) {
+            return running.clone();
+        }
+        let (sender, receiver) = watch::channel(None);
+        inner.asking.insert(key, receiver.clone());
+        drop(inner);
+        let this = Arc::clone(self);
+        self.drain.spawn(async move {
+            let answer = this.fetch(credentials).await;
+            let mut inner = this.lock();
+            inner.asking.remove(&key);
+            this.remember(&mut inner, key, answer.clone());
+            drop(inner);
+            let _ = sender.send(Some(answer));
+        });
+        receiver
+    }
+
+    async fn fetch(&self, credentials: Arc<Credentials>) -> Answer {
+        let mut headers = HeaderMap::new();
+        headers.extend(self.upstream.settings().headers.iter().cloned());
+        credentials.write(&mut headers);
+        let path = &self.upstream.settings().session_path;
+        let fetched = self
+            .upstream
+            .fetch_session(path, &headers, Affinity::default(), self.session_size)
+            .await
+            .map_err(|failure| Refusal::Unavailable(failure.problem()))?;
+        if fetched.status != StatusCode::OK {
+            return Err(Refusal::Upstream(fetched.status, Box::new(fetched.headers), fetched.body));
+        }
+        self.read(&fetched, credentials).ok_or_else(|| {
+            Refusal::Unavailable(Problem::new(502, "the mail server answered no JMAP Session"))
+        })
+    }
+
+    fn read(&self, fetched: &Fetched, credentials: Arc<Credentials>) -> Option<Arc<Principal>> {
+        let session = Session::parse(&fetched.body).ok()?;
+        let lists = &mut self.lock().lists;
+        let principal = Principal::new(&session, &fetched.path, credentials, &self.keyring, lists);
+        Some(Arc::new(principal))
+    }
+
+    /// Takes note of a Session that a client fetched through us.
+    pub fn learn(&self, headers: &HeaderMap, fetched: &Fetched) {
+        let Some(key) = self.key(headers) else { return };
+        let credentials = Arc::new(Credentials::from_headers(headers));
+        if let Some(principal) = self.read(fetched, credentials) {
+            self.remember(&mut self.lock(), key, Ok(principal));
+        }
+    }
+
+    /// The principal last seen behind a credential, if not long ago: enough to judge a response that
+    /// upstream just gave it, not enough to open a stream.
+    #[must_use]
+    pub fn known(&self, key: CredentialKey) -> Option<Arc<Principal>> {
+        let inner = self.lock();
+        let entry = inner.known.get(&key)?;
+        entry.answer.as_ref().ok().filter(|_| Moment::now().since(entry.asked) < KNOWN_FOR).cloned()
+    }
+
+    /// Forgets what is known of a user: something about their Session has changed.
+    pub fn forget(&self, principal: PrincipalId) {
+        let mine = |entry: &Entry| entry.answer.as_ref().is_ok_and(|known| known.id == principal);
+        self.lock().known.retain(|_, entry| !mine(entry));
+    }
+
+    fn remembered(&self, key: CredentialKey) -> Option<Answer> {
+        let inner = self.lock();
+        let entry = inner.known.get(&key)?;
+        self.holds(entry, Moment::now()).then(|| entry.answer.clone())
+    }
+
+    /// Whether an answer still opens streams.
+    fn holds(&self, entry: &Entry, now: Moment) -> bool {
+        let age = now.since(entry.asked);
+        match &entry.answer {
+            Ok(_) => age < self.settings.cache,
+            Err(_) => age < self.settings.negative_cache,
+        }
+    }
+
+    fn remember(&self, inner: &mut Inner, key: CredentialKey, answer: Answer) {
+        let now = Moment::now();
+        // An upstream that is down says nothing about a credential.
+        if matches!(answer, Err(Refusal::Unavailable(_))) {
+            return;
+        }
+        if inner.known.len() >= MOST_REMEMBERED {
+            inner.known.retain(|_, entry| self.holds(entry, now));
+        }
+        if inner.known.len() < MOST_REMEMBERED || inner.known.contains_key(&key) {
+            inner.known.insert(key, Entry { answer, asked: now });
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn interrupted() -> Refusal {
+    Refusal::Unavailable(Problem::new(503, "the proxy is stopping; try again"))
+}

@@ -1,0 +1,18 @@
+//! Who may see what. Upstream is the only authority (architecture D9): a credential is good while
+//! upstream answers a Session to it, and sees the accounts of that Session, nothing else.
+//!
+//! | file | |
+//! |---|---|
+//! | [`credentials`] | what a client authenticates by, as an opaque secret and as a key for maps |
+//! | [`principal`] | whom upstream takes it for, and which accounts that is |
+//! | [`authority`] | asks upstream, remembers the answer for a while, once for all who ask |
+//! | [`revalidate`] | asks again while streams live on the answer |
+
+pub mod authority;
+pub mod credentials;
+pub mod principal;
+pub mod revalidate;
+
+pub use authority::{Authority, Refusal};
+pub use credentials::{CredentialKey, Credentials};
+pub use principal::Principal;

@@ -1,0 +1,159 @@
+//! Serves the Session resource (RFC 8620 §2): fetched from upstream with the client's own headers,
+//! rewritten so that its URLs lead through us (S1-S6, architecture D6).
+//!
+//! `state` carries a short suffix, the fingerprint of what we add, so that it changes when our part
+//! does (S4); [`crate::api`] puts the same suffix on the `sessionState` of every API response.
+
+pub mod rewrite;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+    RANGE,
+};
+use http::{HeaderValue, Response, StatusCode};
+
+use self::rewrite::{Edits, rewrite};
+use crate::auth::Authority;
+use crate::config::{Config, UpstreamPush};
+use crate::http::headers::{Origin, clean_response};
+use crate::http::{Body, reply};
+use crate::upstream::{Affinity, Fetched, Upstream};
+
+/// The query of our `eventSourceUrl`: exactly these names (S3, T-SSE-1, T-SSE-3).
+const EVENT_SOURCE_QUERY: &str = "?types={types}&closeafter={closeafter}&ping={ping}";
+
+/// Headers that describe the body upstream sent, not the one we send.
+const OF_THE_OLD_BODY: [HeaderName; 8] = [
+    CONTENT_LENGTH,
+    ETAG,
+    LAST_MODIFIED,
+    ACCEPT_RANGES,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+/// Requests for the Session, and what we add to it.
+pub struct Sessions {
+    upstream: Arc<Upstream>,
+    authority: Arc<Authority>,
+    public_origin: Option<String>,
+    event_source_path: String,
+    push: UpstreamPush,
+    session_size: usize,
+    /// A foreign URL is warned of once.
+    warned: AtomicBool,
+}
+
+impl Sessions {
+    /// Reads what it needs of the settings.
+    #[must_use]
+    pub fn new(config: &Config, upstream: Arc<Upstream>, authority: Arc<Authority>) -> Self {
+        let public = config.downstream.public_url.as_ref();
+        Self {
+            upstream,
+            authority,
+            public_origin: public.map(|url| url.to_string().trim_end_matches('/').to_owned()),
+            event_source_path: config.event_source.path.clone(),
+            push: config.upstream.push,
+            session_size: config.limits.session_size,
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Scheme and authority under which a client reaches us.
+    #[must_use]
+    pub fn public_origin(&self, origin: &Origin) -> String {
+        let configured = self.public_origin.clone();
+        configured.unwrap_or_else(|| format!("{}://{}", origin.scheme, origin.authority))
+    }
+
+    /// What is appended to `state` and `sessionState` for a client at `public_origin`: the same on
+    /// every replica that is configured alike.
+    #[must_use]
+    pub fn suffix(&self, public_origin: &str) -> String {
+        let added = format!("{public_origin}\n{}\n{:?}", self.event_source_path, self.push);
+        let hash = digest(&SHA256, added.as_bytes());
+        hash.as_ref().iter().take(3).fold("-p".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
+    }
+
+    /// Answers a request for the Session that upstream has at `path`. `headers` are those to send on.
+    pub async fn serve(
+        &self,
+        path: &str,
+        mut headers: HeaderMap,
+        origin: &Origin,
+    ) -> Response<Body> {
+        // A conditional or partial answer could not be rewritten.
+        for name in
+            [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE]
+        {
+            headers.remove(name);
+        }
+        headers.remove(ACCEPT_ENCODING);
+        let fetched = self
+            .upstream
+            .fetch_session(path, &headers, Affinity::default(), self.session_size)
+            .await;
+        match fetched {
+            Ok(fetched) => self.answer(&headers, fetched, origin),
+            Err(failure) => failure.response(),
+        }
+    }
+
+    /// What upstream said, rewritten if it is a Session.
+    fn answer(&self, asked: &HeaderMap, fetched: Fetched, origin: &Origin) -> Response<Body> {
+        let public_origin = self.public_origin(origin);
+        let suffix = self.suffix(&public_origin);
+        let event_source = format!("{}{EVENT_SOURCE_QUERY}", self.event_source_path);
+        let edits = Edits {
+            public_origin: &public_origin,
+            upstream_authorities: &[self.upstream.default_authority(), &origin.authority],
+            session_path: &fetched.path,
+            event_source: (self.push != UpstreamPush::Passthrough).then_some(&event_source),
+            state_suffix: &suffix,
+        };
+        let rewritten = (fetched.status == StatusCode::OK)
+            .then(|| rewrite(&fetched.body, &edits))
+            .and_then(Result::ok);
+        let Some(rewritten) = rewritten else { return unchanged(fetched) };
+        self.authority.learn(asked, &fetched);
+        if !rewritten.foreign.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                urls = ?rewritten.foreign,
+                "the Session names URLs on another host: calls to them pass round the proxy; \
+                 if they are the same server, name it in upstream.url"
+            );
+        }
+        let mut response = reply::with_body(StatusCode::OK, reply::JSON, rewritten.body.into());
+        let mut headers = fetched.headers;
+        clean_response(&mut headers);
+        for name in &OF_THE_OLD_BODY {
+            headers.remove(name);
+        }
+        let own = std::mem::replace(response.headers_mut(), headers);
+        for (name, value) in own.into_iter().filter_map(|(name, value)| Some((name?, value))) {
+            response.headers_mut().insert(name, value);
+        }
+        // S5.
+        let uncached = HeaderValue::from_static("no-cache, no-store, must-revalidate");
+        response.headers_mut().insert(CACHE_CONTROL, uncached);
+        response
+    }
+}
+
+/// Passes on what is no Session: 401 with its challenge, an error, a page.
+fn unchanged(fetched: Fetched) -> Response<Body> {
+    let mut response = Response::new(Body::from(fetched.body));
+    *response.status_mut() = fetched.status;
+    *response.headers_mut() = fetched.headers;
+    clean_response(response.headers_mut());
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response
+}
