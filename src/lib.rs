@@ -35,13 +35,21 @@ pub mod telemetry;
 // The JMAP server.
 pub mod upstream;
 
-// Change detection and fan-out.
+// Change detection.
 pub mod state;
-
-pub mod hub;
 
 // Who may see which accounts.
 pub mod auth;
 
-// The routes.
+// Fan-out.
+pub mod hub;
+pub mod streams;
+
+pub mod event_source;
+
+// The routes, and the way to them.
 pub mod session;
+
+pub mod api;
+
+pub mod downstream;

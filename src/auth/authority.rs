@@ -14,13 +14,13 @@ use tokio::sync::watch;
 
 use super::credentials::{CredentialKey, Credentials, Keyring};
 use super::principal::{CapabilityLists, Principal};
+use super::revalidate::Suspects;
 use crate::clock::Moment;
 use crate::config;
 use crate::drain::Drain;
 use crate::http::{Body, headers, reply};
 use crate::jmap::problem::Problem;
 use crate::jmap::session::Session;
-use crate::state::PrincipalId;
 use crate::upstream::{Affinity, Fetched, Upstream};
 
 /// Answers remembered at most. When full: expired ones go, then the answer is not remembered.
@@ -66,7 +66,8 @@ impl Refusal {
     }
 }
 
-type Answer = Result<Arc<Principal>, Refusal>;
+/// What upstream says of a credential.
+pub type Answer = Result<Arc<Principal>, Refusal>;
 
 /// What is known of one credential.
 struct Entry {
@@ -88,6 +89,7 @@ pub struct Authority {
     settings: config::Auth,
     session_size: usize,
     drain: Drain,
+    suspects: Suspects,
     /// Held for map operations only, never across an await.
     inner: Mutex<Inner>,
 }
@@ -102,7 +104,8 @@ impl Authority {
         drain: Drain,
     ) -> Self {
         let (keyring, inner) = (Keyring::default(), Mutex::default());
-        Self { upstream, keyring, settings, session_size, drain, inner }
+        let suspects = Suspects::default();
+        Self { upstream, keyring, settings, session_size, drain, suspects, inner }
     }
 
     /// `[auth]`.
@@ -134,19 +137,19 @@ impl Authority {
         self.ask(key, credentials).await.map(|principal| (key, principal))
     }
 
-    /// Asks upstream now, together with whoever else asks about the same credential.
-    ///
-    /// # Errors
-    /// A [`Refusal`].
-    pub async fn ask(
+    /// Asks upstream, together with whoever else asks about the same credential. The question is on
+    /// its way when this returns.
+    pub fn ask(
         self: &Arc<Self>,
         key: CredentialKey,
         credentials: Arc<Credentials>,
-    ) -> Answer {
+    ) -> impl Future<Output = Answer> + Send + use<> {
         let mut asking = self.asking(key, credentials);
-        match asking.wait_for(Option::is_some).await {
-            Ok(answer) => answer.clone().unwrap_or_else(|| Err(interrupted())),
-            Err(_) => Err(interrupted()),
+        async move {
+            match asking.wait_for(Option::is_some).await {
+                Ok(answer) => answer.clone().unwrap_or_else(|| Err(interrupted())),
+                Err(_) => Err(interrupted()),
+            }
         }
     }
 
@@ -217,10 +220,21 @@ impl Authority {
         entry.answer.as_ref().ok().filter(|_| Moment::now().since(entry.asked) < KNOWN_FOR).cloned()
     }
 
-    /// Forgets what is known of a user: something about their Session has changed.
-    pub fn forget(&self, principal: PrincipalId) {
-        let mine = |entry: &Entry| entry.answer.as_ref().is_ok_and(|known| known.id == principal);
-        self.lock().known.retain(|_, entry| !mine(entry));
+    /// Something shows that a user's Session is no longer what `seen` was read from: what is
+    /// remembered of that user is forgotten, and their live streams are looked at again.
+    pub fn session_changed(&self, seen: &Principal) {
+        let outdated = |entry: &Entry| {
+            let known = entry.answer.as_ref();
+            known.is_ok_and(|p| p.id == seen.id && p.session_state == seen.session_state)
+        };
+        self.lock().known.retain(|_, entry| !outdated(entry));
+        self.suspects.add(seen.id);
+    }
+
+    /// Users whose live streams are to be looked at again.
+    #[must_use]
+    pub fn suspects(&self) -> &Suspects {
+        &self.suspects
     }
 
     fn remembered(&self, key: CredentialKey) -> Option<Answer> {

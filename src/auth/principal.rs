@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::credentials::{Credentials, Keyring};
 use crate::jmap::id::AccountId;
 use crate::jmap::session::{CoreLimits, Session};
-use crate::state::PrincipalId;
+use crate::state::fact::PrincipalId;
 use crate::upstream::Affinity;
 
 /// One account as one principal sees it.

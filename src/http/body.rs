@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub enum Body {
     Full(Bytes),
     /// Streams from the other side.
     Relay(Relay),
+    /// A body whose end somebody waits for, by the token.
+    Held(Box<(Self, Arc<()>)>),
     /// Any other, behind one allocation.
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>),
 }
@@ -43,6 +46,13 @@ impl Body {
     #[must_use]
     pub fn relay(incoming: Incoming, silence: Duration) -> Self {
         Self::Relay(Relay { incoming, silence, timer: None })
+    }
+
+    /// Keeps `token` until the body is gone.
+    #[must_use]
+    pub fn holding(self, token: Arc<()>) -> Self {
+        // An empty body is gone at once.
+        if matches!(self, Self::Empty) { self } else { Self::Held(Box::new((self, token))) }
     }
 
     /// Wraps any other body.
@@ -94,6 +104,7 @@ impl std::fmt::Debug for Body {
             Self::Empty => "Body::Empty",
             Self::Full(_) => "Body::Full",
             Self::Relay(_) => "Body::Relay",
+            Self::Held(_) => "Body::Held",
             Self::Boxed(_) => "Body::Boxed",
         })
     }
@@ -116,6 +127,7 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Relay(relay) => relay.poll_frame(cx),
+            Self::Held(held) => Pin::new(&mut held.0).poll_frame(cx),
             Self::Boxed(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -125,6 +137,7 @@ impl HttpBody for Body {
             Self::Empty => true,
             Self::Full(_) => false,
             Self::Relay(relay) => relay.incoming.is_end_stream(),
+            Self::Held(held) => held.0.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -134,6 +147,7 @@ impl HttpBody for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Relay(relay) => relay.incoming.size_hint(),
+            Self::Held(held) => held.0.size_hint(),
             Self::Boxed(body) => body.size_hint(),
         }
     }

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod decode;
 pub mod headers;
+pub mod prefixed;
 pub mod reply;
 pub mod socket;
 

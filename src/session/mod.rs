@@ -9,6 +9,7 @@ pub mod rewrite;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest::{SHA256, digest};
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName,
@@ -47,6 +48,8 @@ pub struct Sessions {
     event_source_path: String,
     push: UpstreamPush,
     session_size: usize,
+    /// The suffix given last, and for which origin: nearly always the next one too.
+    last_suffix: ArcSwapOption<(Box<str>, Arc<str>)>,
     /// A foreign URL is warned of once.
     warned: AtomicBool,
 }
@@ -63,6 +66,7 @@ impl Sessions {
             event_source_path: config.event_source.path.clone(),
             push: config.upstream.push,
             session_size: config.limits.session_size,
+            last_suffix: ArcSwapOption::empty(),
             warned: AtomicBool::new(false),
         }
     }
@@ -77,7 +81,18 @@ impl Sessions {
     /// What is appended to `state` and `sessionState` for a client at `public_origin`: the same on
     /// every replica that is configured alike.
     #[must_use]
-    pub fn suffix(&self, public_origin: &str) -> String {
+    pub fn suffix(&self, public_origin: &str) -> Arc<str> {
+        let last = self.last_suffix.load();
+        if let Some((_, suffix)) = last.as_deref().filter(|(origin, _)| **origin == *public_origin)
+        {
+            return Arc::clone(suffix);
+        }
+        let suffix: Arc<str> = self.fingerprint(public_origin).into();
+        self.last_suffix.store(Some(Arc::new((public_origin.into(), Arc::clone(&suffix)))));
+        suffix
+    }
+
+    fn fingerprint(&self, public_origin: &str) -> String {
         let added = format!("{public_origin}\n{}\n{:?}", self.event_source_path, self.push);
         let hash = digest(&SHA256, added.as_bytes());
         hash.as_ref().iter().take(3).fold("-p".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))

@@ -33,6 +33,7 @@ macro_rules! metrics {
 type Count = Counter<u64, AtomicU64>;
 
 metrics! {
+    requests: Count = "requests", "Requests received";
     streams: Gauge = "streams", "Live event streams";
     streams_opened: Count = "streams_opened", "Event streams opened since the start";
     slow_closed: Count = "slow_closed", "Streams closed because the client accepted no byte within event_source.write_timeout";

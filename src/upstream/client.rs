@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::addresses::{Affinity, Ring};
 use super::connect::{Connector, TlsError, tls_config};
 use super::failure::Failure;
+use super::paths::Paths;
 use crate::clock::Moment;
 use crate::config;
 use crate::http::Body;
@@ -30,6 +31,7 @@ pub struct Upstream {
     ring: Ring,
     settings: config::Upstream,
     health: Arc<Health>,
+    paths: Paths,
 }
 
 /// One address with its connection pool.
@@ -74,13 +76,19 @@ impl Upstream {
             })
             .collect::<Result<_, TlsError>>()?;
         let ring = Ring::new(&settings.addresses);
-        Ok(Self { nodes, ring, settings, health })
+        Ok(Self { nodes, ring, settings, health, paths: Paths::default() })
     }
 
     /// `[upstream]`.
     #[must_use]
     pub fn settings(&self) -> &config::Upstream {
         &self.settings
+    }
+
+    /// Where upstream has its resources, as far as that is known.
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// Host and port of the first address, for requests of our own that no client's `Host` goes with.
@@ -104,14 +112,24 @@ impl Upstream {
         request: Request<Body>,
         affinity: Affinity,
     ) -> Result<Response<Body>, Failure> {
+        let silence = self.settings.body_timeout;
+        let response = self.send_upgrade(request, affinity).await?;
+        Ok(response.map(|incoming| Body::relay(incoming, silence)))
+    }
+
+    /// The same, with the response as hyper gave it, whose connection may be upgraded.
+    pub(super) async fn send_upgrade(
+        &self,
+        request: Request<Body>,
+        affinity: Affinity,
+    ) -> Result<Response<Incoming>, Failure> {
         let result = self.send_to_first_reachable(request, affinity).await;
         match &result {
             Ok(_) => self.health.recover(Part::Upstream),
             Err(failure) if failure.is_upstreams() => self.note(failure),
             Err(_) => {}
         }
-        let silence = self.settings.body_timeout;
-        Ok(result?.map(|incoming| Body::relay(incoming, silence)))
+        result
     }
 
     fn note(&self, failure: &Failure) {

@@ -9,10 +9,13 @@ mod addresses;
 mod client;
 mod connect;
 mod failure;
+mod forward;
+mod paths;
 mod session;
 
 pub use addresses::Affinity;
 pub use client::Upstream;
 pub use connect::TlsError;
 pub use failure::Failure;
+pub use paths::Paths;
 pub use session::Fetched;

@@ -1,0 +1,249 @@
+//! Serves API requests (RFC 8620 §3): read whole within limits, forwarded byte for byte, the
+//! response tapped on its way back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::{HeaderValue, Request, Response};
+use http_body::Body as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::tap::Tap;
+use super::{Verdict, facts};
+use crate::auth::{Authority, CredentialKey, Principal};
+use crate::clock::Moment;
+use crate::config::Limits;
+use crate::http::body::BodyError;
+use crate::http::decode::{DecodeError, decode};
+use crate::http::headers::clean_response;
+use crate::http::{Body, reply};
+use crate::hub::{Hub, Seen};
+use crate::jmap::id::AccountId;
+use crate::jmap::problem::Problem;
+use crate::upstream::{Affinity, Failure, Upstream};
+
+/// `limit` of §3.6.1.
+const MAX_SIZE_REQUEST: &str = "maxSizeRequest";
+
+/// Everything an API request needs.
+pub struct Calls {
+    upstream: Arc<Upstream>,
+    authority: Arc<Authority>,
+    hub: Arc<Hub>,
+    limits: Limits,
+    /// Kilobytes of request bodies that may be in memory at one time. When full: 503.
+    memory: Arc<Semaphore>,
+}
+
+impl Calls {
+    /// Forwards to `upstream`, tells `hub` what responses say.
+    #[must_use]
+    pub fn new(
+        upstream: Arc<Upstream>,
+        authority: Arc<Authority>,
+        hub: Arc<Hub>,
+        limits: Limits,
+    ) -> Self {
+        let memory = Arc::new(Semaphore::new((limits.request_memory / 1024).max(1)));
+        Self { upstream, authority, hub, limits, memory }
+    }
+
+    /// Answers an API request whose headers are ready to be sent on. `suffix` goes behind the
+    /// response's `sessionState`.
+    pub async fn serve(&self, request: Request<Body>, suffix: Arc<str>) -> Response<Body> {
+        let key = self.authority.key(request.headers());
+        let principal = key.and_then(|key| self.authority.known(key));
+        let (mut parts, body) = request.into_parts();
+        let (body, _memory) = match self.read(&parts.headers, body, principal.as_deref()).await {
+            Ok(read) => read,
+            Err(refused) => return *refused,
+        };
+        let written = match self.scan(&parts.headers, &body, principal.as_deref()) {
+            Ok(written) => written,
+            Err(refused) => return *refused,
+        };
+        parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let affinity = affinity(key, principal.as_deref());
+        let caller = Caller { hub: Arc::clone(&self.hub), principal, written, sent: Moment::now() };
+        let request = Request::from_parts(parts, Body::from(body));
+        match self.upstream.send(request, affinity).await {
+            Ok(response) => self.answer(response, caller, suffix).await,
+            Err(failure) => {
+                caller.lost();
+                failure.response()
+            }
+        }
+    }
+
+    /// Reads the body whole: at most upstream's `maxSizeRequest`, within the memory for all.
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        principal: Option<&Principal>,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), Box<Response<Body>>> {
+        let stated = principal.and_then(|principal| principal.limits.max_size_request);
+        let limit = stated.and_then(|size| usize::try_from(size).ok());
+        let limit = limit.unwrap_or(self.limits.request_size).min(self.limits.request_memory);
+        let too_large = || {
+            let detail = format!("the request is larger than {limit} bytes");
+            Box::new(reply::problem(&Problem::limit(413, MAX_SIZE_REQUEST, detail)))
+        };
+        let length =
+            body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        if length.is_some_and(|length| length > limit) {
+            return Err(too_large());
+        }
+        // Of a body that does not say how long it is, the worst is assumed.
+        let kilobytes = length.unwrap_or(limit).div_ceil(1024).max(1);
+        let kilobytes = u32::try_from(kilobytes).unwrap_or(u32::MAX);
+        let Ok(memory) = Arc::clone(&self.memory).try_acquire_many_owned(kilobytes) else {
+            let problem = Problem::new(503, "too many large requests at once; try again");
+            return Err(Box::new(reply::problem_retry(&problem, 1)));
+        };
+        let _ = headers;
+        match body.collect_limited(limit).await {
+            Ok(body) => Ok((body, memory)),
+            Err(BodyError::TooLarge(_)) => Err(too_large()),
+            Err(error) => Err(Box::new(Failure::Downstream(error).response())),
+        }
+    }
+
+    /// Which accounts the request may change; decoded for reading only, sent on as it came.
+    fn scan(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+        principal: Option<&Principal>,
+    ) -> Result<Written, Box<Response<Body>>> {
+        let plain = match decode(headers, body.clone(), self.limits.request_size) {
+            Ok(plain) => plain,
+            Err(error) => {
+                let status = match error {
+                    DecodeError::TooLarge(_) => 413,
+                    DecodeError::Unknown | DecodeError::Invalid(_) => 415,
+                };
+                return Err(Box::new(reply::problem(&Problem::new(status, error.to_string()))));
+            }
+        };
+        Ok(match super::Request::scan(&plain) {
+            // Not a JMAP request: upstream says what is wrong with it.
+            None => Written::Nothing,
+            Some(request) if !request.may_change() => Written::Nothing,
+            Some(request) => {
+                let named: Vec<AccountId> = request.accounts().into_iter().cloned().collect();
+                // A result reference may name any of the caller's accounts.
+                let all = || principal.map(|p| p.accounts.keys().cloned().collect::<Vec<_>>());
+                let named = if named.is_empty() { all().unwrap_or_default() } else { named };
+                Written::Perhaps(named)
+            }
+        })
+    }
+
+    /// Sends the response on, tapped if it is one that tells states.
+    async fn answer(
+        &self,
+        mut response: Response<Body>,
+        caller: Caller,
+        suffix: Arc<str>,
+    ) -> Response<Body> {
+        clean_response(response.headers_mut());
+        if response.status().is_server_error() {
+            caller.lost();
+        }
+        if !response.status().is_success() || !is_json(response.headers()) {
+            return response;
+        }
+        if response.headers().contains_key(CONTENT_ENCODING) {
+            response = match self.plain(response).await {
+                Ok(response) => response,
+                Err(failure) => {
+                    caller.lost();
+                    return failure.response();
+                }
+            };
+        }
+        response.headers_mut().remove(CONTENT_LENGTH);
+        for name in ["content-md5", "digest", "content-digest", "repr-digest", "etag"] {
+            response.headers_mut().remove(name);
+        }
+        let authority = Arc::clone(&self.authority);
+        let report = Box::new(move |verdict| caller.heard(&authority, &verdict));
+        response.map(|body| Body::boxed(Tap::new(body, suffix, report)))
+    }
+
+    /// Undoes the encoding of an upstream that compresses although it was asked not to: an encoded
+    /// `sessionState` could not be given its suffix, and clients would fetch the Session for ever.
+    async fn plain(&self, response: Response<Body>) -> Result<Response<Body>, Failure> {
+        let (mut parts, body) = response.into_parts();
+        let body = body.collect_limited(self.limits.request_memory).await.map_err(Failure::Body)?;
+        let body = decode(&parts.headers, body, self.limits.request_memory)
+            .map_err(|_| Failure::Unusable("its encoding is unknown or broken"))?;
+        parts.headers.remove(CONTENT_ENCODING);
+        Ok(Response::from_parts(parts, Body::from(body)))
+    }
+}
+
+/// What a request may have written.
+enum Written {
+    Nothing,
+    /// These accounts.
+    Perhaps(Vec<AccountId>),
+}
+
+/// Who made a request, and when: what the response is judged by.
+struct Caller {
+    hub: Arc<Hub>,
+    principal: Option<Arc<Principal>>,
+    written: Written,
+    sent: Moment,
+}
+
+impl Caller {
+    /// No readable response: whatever was written, nobody knows (A6).
+    fn lost(&self) {
+        if let Written::Perhaps(accounts) = &self.written {
+            self.hub.unknown(accounts);
+        }
+    }
+
+    /// The response was read.
+    fn heard(self, authority: &Authority, verdict: &Verdict) {
+        let (observed, certain) = match verdict {
+            Verdict::Complete(observed) => (observed, true),
+            Verdict::Unknown(observed) => (observed, false),
+        };
+        let seen = Seen {
+            // What was read beside a doubt is good for a hint.
+            who: self.principal.as_ref().filter(|_| certain),
+            sent: self.sent,
+            received: Moment::now(),
+        };
+        for (account, facts) in facts(&observed.responses) {
+            self.hub.observe(seen, &account, &facts);
+        }
+        if !certain || observed.errors.iter().any(super::MethodError::may_have_changed) {
+            self.lost();
+        }
+        if let (Some(principal), Some(state)) = (&self.principal, &observed.session_state)
+            && principal.session_state != state.as_str()
+        {
+            authority.session_changed(principal);
+        }
+    }
+}
+
+fn affinity(key: Option<CredentialKey>, principal: Option<&Principal>) -> Affinity {
+    let by_credential = |key: CredentialKey| {
+        Affinity(u64::try_from(key.0 & u128::from(u64::MAX)).unwrap_or_default())
+    };
+    principal.map(Principal::affinity).or(key.map(by_credential)).unwrap_or_default()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = kind.split(';').next().unwrap_or("").trim();
+    kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
+}

@@ -1,0 +1,185 @@
+//! From a request to its answer: what every request goes through, then the handler its route names.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+
+use super::cors::Cors;
+use super::guard::Handle;
+use super::router::{Route, Router};
+use crate::api::Calls;
+use crate::config::{Config, UpstreamPush};
+use crate::drain::Drain;
+use crate::event_source::EventSources;
+use crate::http::headers::{Origin, Peer, authority, clean_request, write_via};
+use crate::http::{Body, reply};
+use crate::jmap::problem::Problem;
+use crate::session::Sessions;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{Affinity, Upstream};
+
+/// The handlers and what all requests need.
+pub struct Dispatch {
+    /// The settings.
+    pub config: Config,
+    /// Which request is whose.
+    pub router: Router,
+    /// Cross-origin answers.
+    pub cors: Cors,
+    /// The JMAP server.
+    pub upstream: Arc<Upstream>,
+    /// §2.
+    pub sessions: Sessions,
+    /// §3.
+    pub calls: Calls,
+    /// §7.3.
+    pub event_sources: EventSources,
+    /// Counts.
+    pub metrics: Metrics,
+    /// The end.
+    pub drain: Drain,
+}
+
+/// The connection a request came on.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The peer's address; `None` on a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// Whether we ended TLS.
+    pub tls: bool,
+    /// The guard of an HTTP/1 connection, needed to open a tunnel; `None` on HTTP/2.
+    pub guard: Option<Handle>,
+}
+
+impl Dispatch {
+    /// Answers one request.
+    pub async fn serve(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Response<Body> {
+        self.metrics.requests.inc();
+        let silence = self.config.downstream.body_timeout;
+        let mut request = request.map(|incoming| {
+            use http_body::Body as _;
+            if incoming.is_end_stream() { Body::Empty } else { Body::relay(incoming, silence) }
+        });
+        let host = match self.check(&mut request) {
+            Ok(host) => host,
+            Err(problem) => return reply::problem(&problem),
+        };
+        let peer = Peer {
+            address: connection.peer,
+            tls: connection.tls,
+            trusted: &self.config.downstream.trusted_proxies,
+        };
+        let origin = peer.origin(request.headers(), &host);
+        let known = self.upstream.paths();
+        let route =
+            self.router.route(request.method(), request.uri().path(), request.headers(), known);
+        let ours = route == Route::EventSource;
+        let preflight = self.cors.preflight(request.method(), request.headers(), ours);
+        if let Some(response) = preflight {
+            return response;
+        }
+        let asked = request.headers().clone();
+        let mut response = self.answer(route, request, &peer, &origin, connection).await;
+        self.cors.write(&asked, response.headers_mut(), ours);
+        response
+    }
+
+    /// What is wrong with a request whatever it is for; the host it names. The URI becomes a path.
+    fn check(&self, request: &mut Request<Body>) -> Result<String, Problem> {
+        let mut credentials = request.headers().get_all(AUTHORIZATION).iter();
+        if credentials.next().is_some() && credentials.next().is_some() {
+            // Two could be read as one by us and as the other by upstream (hostile.md X2).
+            return Err(Problem::new(400, "the request has two Authorization headers"));
+        }
+        if request.method() == Method::CONNECT || request.method() == Method::TRACE {
+            return Err(Problem::new(400, "CONNECT and TRACE are not forwarded"));
+        }
+        let host = authority(request).unwrap_or("").to_owned();
+        if request.version() == Version::HTTP_2 {
+            // §8.3.1 of RFC 9113: `:authority` takes the place of Host, and must not contradict it.
+            let other = request.headers().get(HOST);
+            if other.is_some_and(|other| !other.as_bytes().eq_ignore_ascii_case(host.as_bytes())) {
+                return Err(Problem::new(400, ":authority and Host differ"));
+            }
+        }
+        if let Ok(value) = HeaderValue::from_str(&host)
+            && !host.is_empty()
+        {
+            request.headers_mut().insert(HOST, value);
+        }
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
+        Ok(host)
+    }
+
+    async fn answer(
+        &self,
+        route: Route,
+        mut request: Request<Body>,
+        peer: &Peer<'_>,
+        origin: &Origin,
+        connection: &Connection,
+    ) -> Response<Body> {
+        if route == Route::EventSource {
+            let (parts, body) = request.into_parts();
+            if !matches!(body, Body::Empty) {
+                return reply::problem(&Problem::new(400, "an event source request has no body"));
+            }
+            return self.event_sources.serve(&parts).await;
+        }
+        let upgrade = self.wants_tunnel(&request, connection);
+        let version = request.version();
+        let headers = request.headers_mut();
+        clean_request(headers);
+        peer.write_forwarded(headers, origin);
+        if let Err(looped) = write_via(headers, version, &self.config.downstream.via) {
+            return reply::problem(&Problem::new(
+                508,
+                format!("{looped}: check upstream.url, or give each proxy its own downstream.via"),
+            ));
+        }
+        match route {
+            Route::Session(path) => {
+                headers.remove(CONTENT_LENGTH);
+                let headers = std::mem::take(headers);
+                self.sessions.serve(&path, headers, origin).await
+            }
+            Route::Api => {
+                let suffix = self.sessions.suffix(&self.sessions.public_origin(origin));
+                self.calls.serve(request, suffix).await
+            }
+            Route::Forward | Route::EventSource => match upgrade {
+                Some(guard) => {
+                    let open = || guard.become_opaque().map_err(|why| why.response().map(boxed));
+                    let affinity = Affinity::default();
+                    self.upstream.tunnel(request, affinity, &self.drain, open).await
+                }
+                None => self.upstream.forward(request, Affinity::default()).await,
+            },
+        }
+    }
+
+    /// The guard of a connection whose client asks for a WebSocket that upstream is to serve.
+    fn wants_tunnel(&self, request: &Request<Body>, connection: &Connection) -> Option<Handle> {
+        let wanted = self.config.upstream.push == UpstreamPush::Passthrough
+            && request.method() == Method::GET
+            && request
+                .headers()
+                .get(UPGRADE)
+                .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        connection.guard.clone().filter(|_| wanted)
+    }
+}
+
+/// The guard's small responses as our body type.
+pub(super) fn boxed(body: http_body_util::Full<bytes::Bytes>) -> Body {
+    use http_body_util::BodyExt as _;
+    Body::boxed(body.map_err(|never| match never {}))
+}

@@ -1,0 +1,397 @@
+//! Who is there, and which accounts they see.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::probes::Probes;
+use super::view::{Codec, Subscriber, View};
+use super::wake::Wake;
+use crate::auth::{CredentialKey, Principal};
+use crate::clock::Moment;
+use crate::config::AccountScope;
+use crate::jmap::id::AccountId;
+use crate::state::fact::{AccountKey, PrincipalId};
+use crate::state::tracker::{Outcome, Tracker};
+use crate::state::types::TypeFilter;
+
+/// What bounds the hub.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Live subscribers of one user; zero for no limit (§8.5).
+    pub per_user: usize,
+    /// Accounts remembered beyond those watched.
+    pub accounts: usize,
+    /// Whether account ids mean the same to every user.
+    pub scope: AccountScope,
+}
+
+/// The user has as many live subscribers as `limits.streams_per_user` allows.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the user has {0} live streams already")]
+pub struct TooMany(pub usize);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Hub {
+    /// One lock for all: what is done under it takes microseconds, and an order among locks that is
+    /// not there cannot be wrong. A view's locks are taken after it, never before.
+    inner: Mutex<Inner>,
+    probes: Probes,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) tracker: Tracker,
+    audiences: HashMap<CredentialKey, Audience>,
+    /// Who sees an account.
+    watchers: HashMap<AccountKey, Vec<CredentialKey>>,
+    /// Live subscribers of each user.
+    users: HashMap<PrincipalId, usize>,
+    /// Whose personal account an id is: two users having the same one means ids are per user.
+    owners: HashMap<AccountId, PrincipalId>,
+    /// Ids were found to be per user, or the operator says so.
+    per_user: bool,
+}
+
+/// All live subscribers that authenticated alike.
+#[derive(Debug)]
+pub(super) struct Audience {
+    pub(super) credential: CredentialKey,
+    pub(super) principal: Arc<Principal>,
+    /// The accounts seen, each with the publication number from which all its states count as
+    /// pending: 0, but for an account that came while streams were live.
+    accounts: Vec<(AccountKey, u64)>,
+    views: Vec<Arc<View>>,
+    subscribers: usize,
+}
+
+impl Audience {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &AccountKey> {
+        self.accounts.iter().map(|(key, _)| key)
+    }
+
+    pub(super) fn accounts(&self) -> impl Iterator<Item = (&AccountKey, u64)> {
+        self.accounts.iter().map(|(key, joined)| (key, *joined))
+    }
+}
+
+impl Inner {
+    pub(super) fn audience(&self, key: CredentialKey) -> Option<&Audience> {
+        self.audiences.get(&key)
+    }
+
+    /// The audiences that see an account.
+    pub(super) fn audiences_of(&self, key: &AccountKey) -> impl Iterator<Item = &Audience> {
+        let watchers = self.watchers.get(key).into_iter().flatten();
+        watchers.filter_map(|credential| self.audiences.get(credential))
+    }
+
+    /// Under which key `principal`'s view of an account is kept.
+    pub(super) fn key_of(&self, id: &AccountId, principal: PrincipalId) -> AccountKey {
+        if self.per_user {
+            AccountKey::scoped(id.clone(), principal)
+        } else {
+            self.tracker.key_of(id, principal)
+        }
+    }
+
+    /// The keys under which all accounts of a principal are kept.
+    fn keys_of(&mut self, principal: &Principal) -> Vec<AccountKey> {
+        for (id, access) in &principal.accounts {
+            let owner = *self.owners.entry(id.clone()).or_insert(principal.id);
+            if access.is_personal && owner != principal.id && !self.per_user {
+                tracing::warn!(
+                    "two users have the same personal account id: account ids are per user here \
+                     (set upstream.account_scope = \"per_user\" to say so from the start)"
+                );
+                self.per_user = true;
+            }
+        }
+        principal.accounts.keys().map(|id| self.key_of(id, principal.id)).collect()
+    }
+}
+
+impl Hub {
+    /// Nobody is there yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Arc<Self> {
+        let inner = Inner {
+            tracker: Tracker::new(limits.accounts),
+            audiences: HashMap::new(),
+            watchers: HashMap::new(),
+            users: HashMap::new(),
+            owners: HashMap::new(),
+            per_user: limits.scope == AccountScope::PerUser,
+        };
+        Arc::new(Self { inner: Mutex::new(inner), probes: Probes::default(), limits })
+    }
+
+    /// What upstream must be asked about.
+    #[must_use]
+    pub fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A stream of `principal`, authenticated by `credential`, subscribes. `last_event_id` is what
+    /// it says it has been given (§7.3); a first connection says nothing.
+    ///
+    /// # Errors
+    /// When the user has too many streams.
+    pub fn subscribe(
+        self: &Arc<Self>,
+        credential: CredentialKey,
+        principal: &Arc<Principal>,
+        filter: &TypeFilter,
+        codec: &'static Codec,
+        last_event_id: Option<&str>,
+    ) -> Result<Subscriber, TooMany> {
+        let mut inner = self.lock();
+        let count = inner.users.entry(principal.id).or_default();
+        if self.limits.per_user > 0 && *count >= self.limits.per_user {
+            return Err(TooMany(*count));
+        }
+        *count += 1;
+        if !inner.audiences.contains_key(&credential) {
+            let audience = Audience {
+                credential,
+                principal: Arc::clone(principal),
+                accounts: Vec::new(),
+                views: Vec::new(),
+                subscribers: 0,
+            };
+            inner.audiences.insert(credential, audience);
+        }
+        self.adopt(&mut inner, credential, principal);
+        let view = self.view(&mut inner, credential, filter, codec);
+        if let Some(audience) = inner.audiences.get_mut(&credential) {
+            audience.subscribers += 1;
+        }
+        drop(inner);
+        Ok(Subscriber::new(Arc::clone(self), view, last_event_id))
+    }
+
+    /// The view for a filter and transport, made on its first use: it then begins to watch.
+    fn view(
+        &self,
+        inner: &mut Inner,
+        credential: CredentialKey,
+        filter: &TypeFilter,
+        codec: &'static Codec,
+    ) -> Arc<View> {
+        let known = inner.audience(credential).and_then(|audience| {
+            audience.views.iter().find(|view| view.is(filter, codec)).map(Arc::clone)
+        });
+        if let Some(view) = known {
+            return view;
+        }
+        let seq = inner.tracker.seq();
+        let view = Arc::new(View::new(credential, filter.clone(), codec, seq));
+        let keys: Vec<_> =
+            inner.audience(credential).into_iter().flat_map(Audience::keys).cloned().collect();
+        if let Some(audience) = inner.audiences.get_mut(&credential) {
+            audience.views.push(Arc::clone(&view));
+        }
+        for key in keys {
+            self.watch(inner, &key, filter);
+        }
+        view
+    }
+
+    fn watch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
+        if !inner.tracker.is_watched(key) {
+            self.probes.watch(key.clone());
+        }
+        let outcome = inner.tracker.watch(key, filter, Moment::now());
+        self.act(inner, key, outcome);
+    }
+
+    fn unwatch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
+        inner.tracker.unwatch(key, filter);
+        if !inner.tracker.is_watched(key) {
+            self.probes.unwatch(key.clone());
+        }
+    }
+
+    /// Gives an audience the accounts of `principal`, as its credential's Session now lists them.
+    /// Accounts that are gone are withdrawn at once; one that came counts as all new.
+    fn adopt(&self, inner: &mut Inner, credential: CredentialKey, principal: &Arc<Principal>) {
+        let keys = inner.keys_of(principal);
+        let joined = inner.tracker.seq() + 1;
+        let Some(audience) = inner.audiences.get_mut(&credential) else { return };
+        let live = !audience.views.is_empty();
+        audience.principal = Arc::clone(principal);
+        let filters: Vec<TypeFilter> =
+            audience.views.iter().map(|view| view.filter.clone()).collect();
+        let old = std::mem::take(&mut audience.accounts);
+        audience.accounts = keys
+            .iter()
+            .map(|key| {
+                let known = old.iter().find(|(old, _)| old == key);
+                (key.clone(), known.map_or(if live { joined } else { 0 }, |(_, from)| *from))
+            })
+            .collect();
+        let gone: Vec<_> =
+            old.into_iter().map(|(key, _)| key).filter(|k| !keys.contains(k)).collect();
+        for key in &gone {
+            if let Entry::Occupied(mut watchers) = inner.watchers.entry(key.clone()) {
+                watchers.get_mut().retain(|watcher| *watcher != credential);
+                if watchers.get().is_empty() {
+                    watchers.remove();
+                }
+            }
+            for filter in &filters {
+                self.unwatch(inner, key, filter);
+            }
+        }
+        let mut came = false;
+        for key in &keys {
+            let watchers = inner.watchers.entry(key.clone()).or_default();
+            if watchers.contains(&credential) {
+                continue;
+            }
+            watchers.push(credential);
+            came |= live;
+            for filter in &filters {
+                self.watch(inner, key, filter);
+                let outcome = inner.tracker.hint(key, None, false, Moment::now());
+                self.act(inner, key, outcome);
+            }
+        }
+        if came && let Some(audience) = inner.audience(credential) {
+            for view in &audience.views {
+                view.publish(joined);
+            }
+        }
+    }
+
+    /// The Session behind `credential` was read again: its accounts are what it says now.
+    pub fn revalidated(&self, credential: CredentialKey, principal: &Arc<Principal>) {
+        let mut inner = self.lock();
+        if inner.audiences.contains_key(&credential) {
+            self.adopt(&mut inner, credential, principal);
+        }
+    }
+
+    /// Upstream no longer accepts `credential`: its streams end.
+    pub fn revoke(&self, credential: CredentialKey) {
+        for view in self.lock().audience(credential).into_iter().flat_map(|a| &a.views) {
+            view.revoke();
+        }
+    }
+
+    /// Wakes every subscriber, so that each looks at the phase of the process.
+    pub fn wake_all(&self) {
+        for audience in self.lock().audiences.values() {
+            for view in &audience.views {
+                view.ring();
+            }
+        }
+    }
+
+    /// The credentials that have live streams, with whom they were taken for last.
+    #[must_use]
+    pub fn live(&self) -> Vec<(CredentialKey, Arc<Principal>)> {
+        let inner = self.lock();
+        inner.audiences.iter().map(|(key, a)| (*key, Arc::clone(&a.principal))).collect()
+    }
+
+    /// Does what an outcome asks for.
+    pub(super) fn act(&self, inner: &mut Inner, key: &AccountKey, outcome: Outcome) {
+        if outcome.probe {
+            self.probes.ask(key.clone());
+        }
+        if outcome.published != 0 {
+            let seq = inner.tracker.seq();
+            for audience in inner.audiences_of(key) {
+                for view in &audience.views {
+                    if view.filter.mask(inner.tracker.types()) & outcome.published != 0 {
+                        view.publish(seq);
+                    }
+                }
+            }
+        }
+        if outcome.settled {
+            for audience in inner.audiences_of(key) {
+                for view in &audience.views {
+                    view.ring();
+                }
+            }
+        }
+        if let Some(principal) = outcome.split {
+            tracing::info!("a user sees other states of a shared account: kept apart from now on");
+            self.split(inner, key, principal);
+        }
+    }
+
+    /// Moves the audiences of `principal` from the shared view of an account to one of its own.
+    fn split(&self, inner: &mut Inner, key: &AccountKey, principal: PrincipalId) {
+        let own = AccountKey::scoped(key.id.clone(), principal);
+        let moving: Vec<_> = inner
+            .watchers
+            .get(key)
+            .into_iter()
+            .flatten()
+            .filter_map(|credential| Some((*credential, inner.audiences.get(credential)?)))
+            .filter(|(_, audience)| audience.principal.id == principal)
+            .flat_map(|(credential, audience)| {
+                let filters = audience.views.iter().map(|view| view.filter.clone());
+                filters.map(move |filter| (credential, filter)).collect::<Vec<_>>()
+            })
+            .collect();
+        for (credential, filter) in moving {
+            if let Some(audience) = inner.audiences.get_mut(&credential) {
+                for (account, _) in audience.accounts.iter_mut().filter(|(a, _)| a == key) {
+                    *account = own.clone();
+                }
+            }
+            if let Some(watchers) = inner.watchers.get_mut(key) {
+                watchers.retain(|watcher| *watcher != credential);
+            }
+            let watchers = inner.watchers.entry(own.clone()).or_default();
+            if !watchers.contains(&credential) {
+                watchers.push(credential);
+            }
+            self.watch(inner, &own, &filter);
+            self.unwatch(inner, key, &filter);
+        }
+    }
+
+    /// A subscriber of `view` is gone.
+    pub(super) fn leave(&self, view: &Arc<View>, wake: &Arc<Wake>) {
+        let mut inner = self.lock();
+        let emptied = view.leave(wake);
+        let Some(audience) = inner.audiences.get_mut(&view.audience) else { return };
+        audience.subscribers -= 1;
+        let (principal, last) = (audience.principal.id, audience.subscribers == 0);
+        let keys: Vec<AccountKey> = audience.keys().cloned().collect();
+        if emptied {
+            audience.views.retain(|known| !Arc::ptr_eq(known, view));
+            for key in &keys {
+                self.unwatch(&mut inner, key, &view.filter);
+            }
+        }
+        if last {
+            inner.audiences.remove(&view.audience);
+            for key in &keys {
+                if let Entry::Occupied(mut watchers) = inner.watchers.entry(key.clone()) {
+                    watchers.get_mut().retain(|watcher| *watcher != view.audience);
+                    if watchers.get().is_empty() {
+                        watchers.remove();
+                    }
+                }
+            }
+        }
+        if let Entry::Occupied(mut count) = inner.users.entry(principal) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What the hub is told: responses, notifications, gaps, probe answers.
+
+use std::sync::Arc;
+
+use super::audience::{Audience, Hub};
+use crate::auth::{CredentialKey, Principal};
+use crate::clock::Moment;
+use crate::jmap::id::{AccountId, DataType, State};
+use crate::state::fact::{AccountKey, Exchange, Fact, Observer, Probed};
+use crate::state::tracker::Outcome;
+
+/// One API exchange as the tap saw it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// Who asked; `None` while their Session is not known, and what they were told only a hint.
+    pub who: Option<&'a Arc<Principal>>,
+    /// When the request went out.
+    pub sent: Moment,
+    /// When the response's end had come.
+    pub received: Moment,
+}
+
+/// What the prober needs to know to ask about an account.
+#[derive(Debug)]
+pub struct ProbeSubject {
+    /// With whose credentials.
+    pub principal: Arc<Principal>,
+    /// Under which credential they are live.
+    pub credential: CredentialKey,
+    /// What to ask for; `Email` first.
+    pub types: Vec<DataType>,
+    /// `sinceState` for `Email/changes`, where somebody wants `EmailDelivery`.
+    pub delivery_since: Option<State>,
+}
+
+impl Hub {
+    /// A response to one of `seen.who`'s requests stated these states.
+    pub fn observe(&self, seen: Seen<'_>, account: &AccountId, facts: &[Fact]) {
+        let mut inner = self.lock();
+        // For accounts outside the caller's own Session (D5), and while it is unknown: a hint.
+        let owner = seen.who.filter(|principal| principal.accounts.contains_key(account));
+        let (key, who) = match owner {
+            Some(owner) => (inner.key_of(account, owner.id), Observer::Known(owner.id)),
+            None => (AccountKey::shared(account.clone()), Observer::Unproven),
+        };
+        let at = Exchange { who, sent: seen.sent, received: seen.received };
+        let outcome = inner.tracker.observe(&key, &at, facts);
+        self.act(&mut inner, &key, outcome);
+        if owner.is_none() {
+            return;
+        }
+        // What one principal's view shows may show in the others'.
+        if outcome.published != 0 {
+            self.hint_other_views(&mut inner, &key, seen.received);
+        }
+    }
+
+    fn hint_other_views(&self, inner: &mut super::audience::Inner, key: &AccountKey, now: Moment) {
+        for view in inner.tracker.views(&key.id) {
+            if view != *key {
+                let outcome = inner.tracker.hint(&view, None, false, now);
+                self.act(inner, &view, outcome);
+            }
+        }
+    }
+
+    /// A request that may have changed these accounts ended without a readable response (A6).
+    pub fn unknown(&self, accounts: &[AccountId]) {
+        self.for_views(accounts, |tracker, key, now| tracker.unknown(key, now));
+    }
+
+    /// Something may have changed in these accounts: the given types, or any. `delivery`: new Email
+    /// arrived.
+    pub fn hint(&self, accounts: &[AccountId], types: Option<&[DataType]>, delivery: bool) {
+        self.for_views(accounts, |tracker, key, now| tracker.hint(key, types, delivery, now));
+    }
+
+    /// States whose order nobody knows, from a notification.
+    pub fn claim(&self, accounts: &[AccountId], states: &[(DataType, State)], delivery: bool) {
+        self.for_views(accounts, |tracker, key, now| tracker.claim(key, states, delivery, now));
+    }
+
+    /// The accounts of a user by name: those of their live streams, else the account of that id.
+    #[must_use]
+    pub fn accounts_of_user(&self, username: &str) -> Vec<AccountId> {
+        let live = self.live();
+        let mut accounts: Vec<AccountId> = live
+            .iter()
+            .filter(|(_, principal)| principal.username == username)
+            .flat_map(|(_, principal)| principal.accounts.keys().cloned())
+            .collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        if accounts.is_empty() {
+            accounts.extend(AccountId::parse(username));
+        }
+        accounts
+    }
+
+    /// Notifications may have been lost: everything watched is asked about.
+    pub fn gap(&self) {
+        let mut inner = self.lock();
+        for key in inner.tracker.gap(Moment::now()) {
+            self.probes().ask(key);
+        }
+    }
+
+    fn for_views(
+        &self,
+        accounts: &[AccountId],
+        tell: impl Fn(&mut crate::state::tracker::Tracker, &AccountKey, Moment) -> Outcome,
+    ) {
+        let mut inner = self.lock();
+        let now = Moment::now();
+        for account in accounts {
+            for key in inner.tracker.views(account) {
+                let outcome = tell(&mut inner.tracker, &key, now);
+                self.act(&mut inner, &key, outcome);
+            }
+        }
+    }
+
+    /// What to ask about an account, and as whom: the principal whose view it is if they are live,
+    /// else one whose own account it is, else anyone who sees it. `None` when nobody watches.
+    #[must_use]
+    pub fn probe_subject(
+        &self,
+        key: &AccountKey,
+        offered: impl Fn(&[String]) -> Vec<DataType>,
+    ) -> Option<ProbeSubject> {
+        let inner = self.lock();
+        let owner = inner.tracker.owner(key);
+        let rank = |audience: &&Audience| {
+            let personal =
+                audience.principal.accounts.get(&key.id).is_some_and(|access| access.is_personal);
+            (owner == Some(audience.principal.id), personal)
+        };
+        let audience = inner.audiences_of(key).max_by_key(rank)?;
+        let principal = Arc::clone(&audience.principal);
+        let access = principal.accounts.get(&key.id)?;
+        let types = inner.tracker.wanted_types(key, &offered(&access.capabilities));
+        let delivery_since = inner.tracker.delivery_since(key).cloned();
+        let credential = audience.credential;
+        Some(ProbeSubject { principal, credential, types, delivery_since })
+    }
+
+    /// A probe goes out; [`Self::probe_answered`] must follow whatever becomes of it.
+    pub fn probe_sent(&self, key: &AccountKey) {
+        self.lock().tracker.probe_sent(key);
+    }
+
+    /// A probe, or a part of one, was answered.
+    pub fn probe_answered(&self, key: &AccountKey, at: &Exchange, probed: &Probed<'_>) {
+        let mut inner = self.lock();
+        let outcome = inner.tracker.probe_answered(key, at, probed);
+        self.act(&mut inner, key, outcome);
+        if outcome.published != 0 {
+            self.hint_other_views(&mut inner, key, at.received);
+        }
+    }
+}

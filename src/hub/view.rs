@@ -1,0 +1,303 @@
+//! Subscribers of one credential that want the same: they share what is encoded for them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::audience::{Hub, Inner};
+use super::wake::Wake;
+use crate::auth::CredentialKey;
+use crate::jmap::id::{AccountId, DataType, State};
+use crate::state::fact::AccountKey;
+use crate::state::token::Token;
+use crate::state::types::{EMAIL, EMAIL_DELIVERY, TypeFilter, only};
+
+/// Turns what a stream has to say into the bytes of one transport. A `static` each: views and
+/// transports are told apart by its address.
+#[derive(Debug)]
+pub struct Codec {
+    /// A state event with everything pending.
+    pub state: fn(&Pending<'_>) -> Bytes,
+    /// Something that keeps the connection alive and says nothing.
+    pub keep_alive: fn() -> Bytes,
+    /// A ping that names its interval in seconds.
+    pub ping: fn(u32) -> Bytes,
+    /// When to come back, before an end of our choosing.
+    pub come_back: fn(Duration) -> Bytes,
+    /// What ends the stream; empty where the connection's end does.
+    pub end: fn() -> Bytes,
+}
+
+/// Everything that one subscriber has not been given yet.
+#[derive(Debug)]
+pub struct Pending<'a> {
+    /// New states by account and type.
+    pub changed: BTreeMap<&'a AccountId, BTreeMap<&'a DataType, &'a State>>,
+    /// What the subscriber has been given once it has this (architecture D10).
+    pub token: String,
+}
+
+/// The push object (§7.1), as JSON: `@type` first, since a client is known that looks there.
+#[derive(Debug, Serialize)]
+pub struct StateChange<'a> {
+    #[serde(rename = "@type")]
+    kind: &'static str,
+    changed: BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>,
+}
+
+impl Pending<'_> {
+    /// The `StateChange` to send.
+    #[must_use]
+    pub fn state_change(&self) -> StateChange<'_> {
+        let changed = self.changed.iter().map(|(account, types)| {
+            let types = types.iter().map(|(name, state)| (name.as_str(), state.as_str()));
+            (account.as_str(), types.collect())
+        });
+        StateChange { kind: "StateChange", changed: changed.collect() }
+    }
+}
+
+/// One credential, one filter, one transport.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) audience: CredentialKey,
+    pub(super) filter: TypeFilter,
+    codec: &'static Codec,
+    /// Number of the last publication that concerns this view. Written under the hub's lock.
+    latest: AtomicU64,
+    /// Held to add or remove one member, or to ring them all.
+    members: Mutex<Vec<Arc<Wake>>>,
+    /// The last event encoded, for all who lack the same. Held to look or to replace.
+    frame: Mutex<Option<Frame>>,
+}
+
+#[derive(Debug)]
+struct Frame {
+    from: u64,
+    to: u64,
+    bytes: Option<Bytes>,
+}
+
+impl View {
+    pub(super) fn new(
+        audience: CredentialKey,
+        filter: TypeFilter,
+        codec: &'static Codec,
+        latest: u64,
+    ) -> Self {
+        let (members, frame) = (Mutex::default(), Mutex::default());
+        Self { audience, filter, codec, latest: AtomicU64::new(latest), members, frame }
+    }
+
+    pub(super) fn is(&self, filter: &TypeFilter, codec: &'static Codec) -> bool {
+        self.filter == *filter && std::ptr::eq(self.codec, codec)
+    }
+
+    /// Something up to publication `seq` is new here.
+    pub(super) fn publish(&self, seq: u64) {
+        self.latest.store(seq, Ordering::Release);
+        self.ring();
+    }
+
+    /// Wakes all members.
+    pub(super) fn ring(&self) {
+        for wake in &*self.members() {
+            wake.wake();
+        }
+    }
+
+    /// Ends all members.
+    pub(super) fn revoke(&self) {
+        for wake in &*self.members() {
+            wake.revoke();
+        }
+    }
+
+    pub(super) fn join(&self) -> Arc<Wake> {
+        let wake = Arc::new(Wake::default());
+        let mut members = self.members();
+        wake.place.store(members.len(), Ordering::Relaxed);
+        members.push(Arc::clone(&wake));
+        wake
+    }
+
+    /// Whether nobody is left.
+    pub(super) fn leave(&self, wake: &Arc<Wake>) -> bool {
+        let mut members = self.members();
+        let place = wake.place.load(Ordering::Relaxed);
+        if members.get(place).is_some_and(|member| Arc::ptr_eq(member, wake)) {
+            members.swap_remove(place);
+            if let Some(moved) = members.get(place) {
+                moved.place.store(place, Ordering::Relaxed);
+            }
+        }
+        members.is_empty()
+    }
+
+    fn members(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Wake>>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One stream's subscription. Dropping it leaves.
+#[derive(Debug)]
+pub struct Subscriber {
+    hub: Arc<Hub>,
+    view: Arc<View>,
+    wake: Arc<Wake>,
+    /// Number of the last publication this subscriber has been given.
+    given: u64,
+    /// A reconnecting client's token, until it has been compared with fresh states.
+    resume: Option<Box<Resume>>,
+}
+
+/// What a client that comes back says it has been given.
+#[derive(Debug)]
+struct Resume {
+    /// `None` for a token that is not ours: everything current is sent.
+    token: Option<Token>,
+}
+
+impl Subscriber {
+    pub(super) fn new(hub: Arc<Hub>, view: Arc<View>, last_event_id: Option<&str>) -> Self {
+        let wake = view.join();
+        let given = view.latest.load(Ordering::Acquire);
+        let resume = last_event_id.map(|id| Box::new(Resume { token: Token::parse(id) }));
+        Self { hub, view, wake, given, resume }
+    }
+
+    /// The bell that rings when there may be something to take.
+    #[must_use]
+    pub fn wake(&self) -> &Arc<Wake> {
+        &self.wake
+    }
+
+    /// Whether [`Self::take`] may have something. Costs one atomic load.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        self.resume.is_some() || self.view.latest.load(Ordering::Acquire) > self.given
+    }
+
+    /// The transport it was subscribed for.
+    #[must_use]
+    pub fn codec(&self) -> &'static Codec {
+        self.view.codec
+    }
+
+    /// One event with everything that is pending, encoded; from then on the subscriber counts as
+    /// having been given it. What it lacks it gets with a later event, merged.
+    pub fn take(&mut self) -> Option<Bytes> {
+        if !self.has_pending() {
+            return None;
+        }
+        if self.resume.is_some() {
+            return self.take_resumed();
+        }
+        let latest = self.view.latest.load(Ordering::Acquire);
+        let mut frame = self.view.frame.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = frame.as_ref().filter(|f| f.from == self.given && f.to == latest);
+        if let Some(Frame { bytes, .. }) = cached {
+            self.given = latest;
+            return bytes.clone();
+        }
+        drop(frame);
+        // The hub's lock comes before the frame's everywhere.
+        let inner = self.hub.lock();
+        let to = self.view.latest.load(Ordering::Acquire);
+        let given = self.given;
+        let bytes = self.encode(&inner, |_, changed_at| changed_at > given);
+        frame = self.view.frame.lock().unwrap_or_else(PoisonError::into_inner);
+        *frame = Some(Frame { from: given, to, bytes: bytes.clone() });
+        self.given = to;
+        bytes
+    }
+
+    /// Compares the client's token with what is current, once that is known (T-SSE-9). Until then,
+    /// what is published meanwhile is given as ever.
+    fn take_resumed(&mut self) -> Option<Bytes> {
+        let hub = Arc::clone(&self.hub);
+        let inner = hub.lock();
+        let resume = self.resume.as_ref()?;
+        let audience = inner.audience(self.view.audience)?;
+        let settled = audience.keys().all(|key| inner.tracker.is_settled(key));
+        if !settled && self.view.latest.load(Ordering::Acquire) == self.given {
+            return None;
+        }
+        let current = entries(&inner, &self.view, true);
+        let missed: Vec<_> = match &resume.token {
+            Some(token) => {
+                token.missed(current.iter().map(|entry| (&entry.key.id, entry.name, entry.state)))
+            }
+            None => current.iter().map(|entry| (&entry.key.id, entry.name)).collect(),
+        };
+        let given = self.given;
+        let bytes = self.encode(&inner, |entry, changed_at| {
+            changed_at > given || (settled && missed.contains(&(&entry.key.id, entry.name)))
+        });
+        self.given = self.view.latest.load(Ordering::Acquire);
+        if settled {
+            self.resume = None;
+        }
+        bytes
+    }
+
+    fn encode(&self, inner: &Inner, is_pending: impl Fn(&Entry<'_>, u64) -> bool) -> Option<Bytes> {
+        let entries = entries(inner, &self.view, true);
+        let mut changed = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for entry in entries.iter().filter(|entry| entry.wanted) {
+            if is_pending(entry, entry.changed_at) {
+                changed.entry(&entry.key.id).or_default().insert(entry.name, entry.state);
+            }
+        }
+        if changed.is_empty() {
+            return None;
+        }
+        let given = entries.iter().filter(|entry| entry.fresh);
+        let token = Token::encode(given.map(|entry| (&entry.key.id, entry.name, entry.state)));
+        Some((self.view.codec.state)(&Pending { changed, token }))
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.wake.silence();
+        self.hub.leave(&self.view, &self.wake);
+    }
+}
+
+/// One state that concerns a view.
+struct Entry<'a> {
+    key: &'a AccountKey,
+    name: &'a DataType,
+    state: &'a State,
+    changed_at: u64,
+    fresh: bool,
+    /// Whether the filter lets it through: `Email` may stand in a token for `EmailDelivery`'s sake.
+    wanted: bool,
+}
+
+/// The states of all accounts a view's audience sees, of the types its filter lets through.
+/// `for_token` adds `Email` where `EmailDelivery` is wanted ([`Token::encode`] says why).
+fn entries<'a>(inner: &'a Inner, view: &View, for_token: bool) -> Vec<Entry<'a>> {
+    let wanted = view.filter.mask(inner.tracker.types());
+    let needs_email = for_token && wanted & only(EMAIL_DELIVERY) != 0;
+    let in_token = wanted | if needs_email { only(EMAIL) } else { 0 };
+    let Some(audience) = inner.audience(view.audience) else { return Vec::new() };
+    let of_account = |(key, joined): (&'a AccountKey, u64)| {
+        inner.tracker.states(key).filter(move |known| in_token & only(known.bit) != 0).map(
+            move |known| Entry {
+                key,
+                name: known.data_type,
+                state: known.state,
+                changed_at: known.changed_at.max(joined),
+                fresh: known.fresh,
+                wanted: wanted & only(known.bit) != 0,
+            },
+        )
+    };
+    audience.accounts().flat_map(of_account).collect()
+}

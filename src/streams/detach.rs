@@ -1,0 +1,189 @@
+//! A stream whose socket has left hyper (architecture D2): one lean task, no buffers while idle.
+//!
+//! How it leaves: the handler's response carries a [`Handoff`] both as its body and as an
+//! extension. hyper writes the head and the body's first bytes; the body then stays pending and
+//! says so. Once all of it is flushed the connection's driver drops hyper, takes the socket, and
+//! gives it with the feed to the engine. From then on the chunk framing is ours.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http_body::Frame;
+use prometheus_client::metrics::counter::Counter;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::feed::Feed;
+use crate::http::body::BodyError;
+use crate::http::socket::Socket;
+
+/// What goes from the handler to the connection's driver.
+#[derive(Debug, Clone)]
+pub struct Handoff(Arc<HandoffState>);
+
+#[derive(Debug)]
+struct HandoffState {
+    feed: Mutex<Option<Feed>>,
+    /// The body's first bytes are with hyper.
+    armed: AtomicBool,
+}
+
+impl Handoff {
+    /// Holds `feed` until the driver takes it.
+    #[must_use]
+    pub fn new(feed: Feed) -> Self {
+        Self(Arc::new(HandoffState { feed: Mutex::new(Some(feed)), armed: AtomicBool::new(false) }))
+    }
+
+    /// Whether hyper has been given everything it is to write.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.0.armed.load(Ordering::Acquire)
+    }
+
+    /// The feed, once.
+    #[must_use]
+    pub fn take(&self) -> Option<Feed> {
+        self.0.feed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The body that hyper writes before it is left: `opening`, then nothing for ever.
+    #[must_use]
+    pub fn body(&self, opening: Bytes) -> Opening {
+        Opening { first: Some(opening), handoff: self.clone() }
+    }
+}
+
+/// See [`Handoff::body`].
+#[derive(Debug)]
+pub struct Opening {
+    first: Option<Bytes>,
+    handoff: Handoff,
+}
+
+impl http_body::Body for Opening {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        self.handoff.0.armed.store(true, Ordering::Release);
+        Poll::Pending
+    }
+}
+
+/// A socket and its feed. Idle it is this struct, one waker and the socket's registration.
+#[derive(Debug)]
+pub(super) struct Detached {
+    socket: Socket,
+    feed: Feed,
+    /// What of the present frame is not written yet: shared with all who get the same.
+    writing: Bytes,
+    /// Runs while a write stalls.
+    stall: Option<Pin<Box<tokio::time::Sleep>>>,
+    write_timeout: Duration,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Ending {
+    #[error("the client is gone")]
+    Gone(#[source] io::Error),
+    #[error("the client closed the connection")]
+    Closed,
+    #[error("the client reads nothing")]
+    Stalled,
+}
+
+impl Detached {
+    pub(super) fn new(socket: Socket, feed: Feed, write_timeout: Duration) -> Self {
+        Self { socket, feed, writing: Bytes::new(), stall: None, write_timeout }
+    }
+
+    pub(super) async fn run(mut self, slow: Counter) {
+        match std::future::poll_fn(|cx| self.poll_step(cx)).await {
+            Ok(()) => {
+                let mut socket = self.socket;
+                drop(self.feed);
+                // FIN after the last chunk: the client sees a whole response.
+                let _ = tokio::time::timeout(
+                    self.write_timeout,
+                    std::future::poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)),
+                )
+                .await;
+            }
+            Err(Ending::Stalled) => {
+                slow.inc();
+            }
+            Err(ending) => tracing::trace!(%ending, "stream ended"),
+        }
+    }
+
+    /// Writes and reads until nothing can be done; ready when the stream is over.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        if self.feed.must_end() {
+            return Poll::Ready(Err(Ending::Closed));
+        }
+        self.poll_read(cx)?;
+        loop {
+            ready!(self.poll_write(cx))?;
+            match ready!(self.feed.poll_next(cx)) {
+                Some(frame) => self.writing = frame,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        while !self.writing.is_empty() {
+            match Pin::new(&mut self.socket).poll_write(cx, &self.writing) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::Closed)),
+                Poll::Ready(Ok(written)) => {
+                    self.writing.advance(written);
+                    self.stall = None;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Ending::Gone(error))),
+                Poll::Pending => {
+                    let timeout = self.write_timeout;
+                    let stall =
+                        self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                    ready!(stall.as_mut().poll(cx));
+                    return Poll::Ready(Err(Ending::Stalled));
+                }
+            }
+        }
+        // TLS keeps records of its own.
+        match Pin::new(&mut self.socket).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Ending::Gone(error))),
+            Poll::Ready(Ok(())) => {
+                self.writing = Bytes::new();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// A client has nothing to say any more; what it sends is thrown away, its end is noticed.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        let mut scratch = [0; 256];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(error)) => return Err(Ending::Gone(error)),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(Ending::Closed),
+                Poll::Ready(Ok(())) => {}
+            }
+        }
+    }
+}
