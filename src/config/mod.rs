@@ -13,7 +13,21 @@ use ipnet::IpNet;
 
 use secret::Secret;
 
+pub use load::{Flag, SettingsFile, Sources};
+pub use mistake::Mistakes;
+pub use raw::{DEFAULTS, ENVIRONMENT_PREFIX, variable};
+
+mod address;
+mod check;
+mod load;
+mod mistake;
+mod quantity;
+mod raw;
+mod reader;
+mod report;
 pub mod secret;
+#[cfg(test)]
+mod tests;
 
 /// Everything the operator can set, checked and typed.
 #[derive(Debug, Clone)]
