@@ -339,7 +339,7 @@ fn log_filter(text: &str) -> Result<String, Fault> {
     if let Some(word) = text.split(',').map(str::trim).find(bare) {
         let likely = closest(word, LEVELS.into_iter());
         let meant = LEVELS.into_iter().find(|level| Some(*level) == likely);
-        let allowed = "a level (off, error, warn, info, debug, trace), or module=level".to_owned();
+        let allowed = "one of off, error, warn, info, debug, trace, or module=level".to_owned();
         return Err(Fault::Choice { allowed, meant });
     }
     match text.parse::<tracing_subscriber::EnvFilter>() {

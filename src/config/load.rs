@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::Config;
 use super::check;
-use super::mistake::{Fault, Mistakes};
+use super::mistake::{Fault, Mistake, Mistakes};
 use super::raw::Raw;
 use super::reader::Reader;
 
@@ -63,17 +63,16 @@ impl Config {
         let config = check::config(&mut reader);
         let mut mistakes = reader.into_mistakes();
 
-        // What the parser could not read says nothing; what seems wrong beside it is its doing.
-        let unreadable: HashSet<_> = mistakes
-            .iter()
-            .filter(|mistake| matches!(mistake.fault, Fault::Syntax(_)))
-            .filter_map(|mistake| mistake.excerpt.line())
-            .collect();
-        mistakes.retain(|mistake| {
-            matches!(mistake.fault, Fault::Syntax(_))
-                || mistake.excerpt.line().is_none_or(|line| !unreadable.contains(&line))
-        });
         mistakes.sort_by_key(|mistake| mistake.excerpt.order());
+        // What the parser could not read says nothing: of such a line only its first error counts.
+        let syntax = |mistake: &Mistake| matches!(mistake.fault, Fault::Syntax { .. });
+        let unreadable: HashSet<_> =
+            mistakes.iter().filter(|m| syntax(m)).map(|m| m.excerpt.line()).collect();
+        let mut told = HashSet::new();
+        mistakes.retain(|mistake| {
+            let line = mistake.excerpt.line();
+            !unreadable.contains(&line) || (syntax(mistake) && told.insert(line))
+        });
         match config {
             Some(config) if mistakes.is_empty() => Ok(config),
             _ => Err(Mistakes(mistakes)),

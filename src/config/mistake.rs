@@ -33,13 +33,14 @@ pub(super) struct Mistake {
 /// What is wrong. Completes the sentence that begins with the setting's name.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("not TOML: {}", .0.message())]
-    Syntax(toml::de::Error),
+    /// The parser's words; its error itself carries the whole file, secrets and all.
+    #[error("not TOML: {message}")]
+    Syntax { message: String },
     #[error("is not a setting")]
     Unknown { meant: Option<String> },
     /// A value where `[section]` belongs.
     #[error("is a section, not a setting")]
-    Section,
+    Section { name: String },
     #[error("must be {wanted}, not {found}")]
     Kind { wanted: &'static str, found: &'static str },
     #[error("is not {what}")]
@@ -68,17 +69,20 @@ impl Fault {
     /// What would be right.
     pub(super) fn remedy(&self) -> Option<String> {
         match self {
-            Self::Syntax(_) | Self::Encoding | Self::Twice | Self::Undocumented => None,
+            Self::Syntax { .. }
+            | Self::Kind { .. }
+            | Self::Encoding
+            | Self::Twice
+            | Self::Undocumented => None,
             Self::Unknown { meant } => {
                 meant.as_ref().map(|meant| format!("did you mean `{meant}`?"))
             }
-            Self::Section => Some("its settings stand below it in brackets: [section]".to_owned()),
-            Self::Kind { wanted, .. } => Some(format!("{wanted} belongs here")),
+            Self::Section { name } => Some(format!("write [{name}], and its settings below")),
             Self::Malformed { wanted, .. } => Some((*wanted).to_owned()),
             Self::Range { allowed } => Some(format!("allowed: {allowed}")),
-            Self::Choice { allowed, meant: None } => Some(format!("one of {allowed}")),
+            Self::Choice { allowed, meant: None } => Some(allowed.clone()),
             Self::Choice { allowed, meant: Some(meant) } => {
-                Some(format!("did you mean \"{meant}\"? one of {allowed}"))
+                Some(format!("did you mean \"{meant}\"? {allowed}"))
             }
             Self::Conflict { why, .. } => Some((*why).to_owned()),
             Self::Alone { other } => Some(format!("set `{other}` too, or neither")),

@@ -90,10 +90,9 @@ impl Known {
         SECRETS.contains(&key)
     }
 
-    /// Whether settings of this last name exist and none of them is a secret.
-    pub(super) fn is_public_name(&self, name: &str) -> bool {
-        self.0.iter().any(|key| last_name(key) == name)
-            && !SECRETS.iter().any(|key| last_name(key) == name)
+    /// Whether this is a setting, and none that holds a secret.
+    pub(super) fn is_public(&self, key: &str) -> bool {
+        self.0.contains(key) && !self.is_secret(key)
     }
 
     /// Whether the name of a secret setting occurs.
@@ -118,10 +117,8 @@ impl Known {
         if let Some(sibling) = closest(name, siblings) {
             return Some(sibling.to_owned());
         }
-        let moved = self.0.iter().find(|key| last_name(key) == name);
-        moved
-            .cloned()
-            .or_else(|| closest(path, self.0.iter().map(String::as_str)).map(str::to_owned))
+        let alike = closest(name, self.0.iter().map(|key| last_name(key)))?;
+        self.0.iter().find(|key| last_name(key) == alike).cloned()
     }
 }
 
@@ -191,8 +188,8 @@ impl Raw {
                 Excerpt::of_file(("built-in proxy.toml", DEFAULTS), span, secret, &self.known)
             }
             Source::File(span) => Excerpt::of_file(self.file.named(), span, secret, &self.known),
-            Source::Environment(name) => Excerpt::of_word("environment", name, value),
-            Source::Flag(name) => Excerpt::of_word("command line", name, value),
+            Source::Environment(name) => Excerpt::of_word(name, value),
+            Source::Flag(name) => Excerpt::of_word(name, value),
         };
         Mistake { key: key.to_owned(), excerpt, fault }
     }
@@ -206,7 +203,8 @@ impl Raw {
         for error in errors {
             let span = error.span().unwrap_or(0..0);
             let excerpt = Excerpt::of_syntax(file, &span, &self.known);
-            mistakes.push(Mistake { key: String::new(), excerpt, fault: Fault::Syntax(error) });
+            let fault = Fault::Syntax { message: error.message().to_owned() };
+            mistakes.push(Mistake { key: String::new(), excerpt, fault });
         }
     }
 
@@ -234,7 +232,7 @@ impl Raw {
                     self.file(&path, table, mistakes);
                     continue;
                 }
-                _ if self.known.is_section(&path) => Fault::Section,
+                _ if self.known.is_section(&path) => Fault::Section { name: path.clone() },
                 _ => Fault::Unknown { meant: self.known.nearest(&path) },
             };
             let excerpt = Excerpt::of_file(self.file.named(), &name.span(), false, &self.known);
@@ -261,7 +259,7 @@ impl Raw {
                     Fault::Unknown { meant: meant.map(str::to_owned) }
                 }
             };
-            let excerpt = Excerpt::of_word("environment", name, None);
+            let excerpt = Excerpt::of_word(name, None);
             mistakes.push(Mistake { key: name.clone(), excerpt, fault });
         }
     }

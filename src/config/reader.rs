@@ -270,5 +270,5 @@ fn choose<T: Copy>(text: &str, options: &[(&'static str, T)]) -> Result<T, Fault
     let names = options.iter().map(|(name, _)| *name);
     let likely = closest(text, names.clone());
     let meant = names.into_iter().find(|name| Some(*name) == likely);
-    Err(Fault::Choice { allowed: list_options(options), meant })
+    Err(Fault::Choice { allowed: format!("one of {}", list_options(options)), meant })
 }

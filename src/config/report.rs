@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::mistake::{Mistake, Mistakes};
 use super::raw::Known;
@@ -16,15 +16,22 @@ use super::raw::Known;
 const HIDDEN: &str = "…";
 
 /// One line of a file, or one variable or flag, as far as it may be shown.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Excerpt {
-    /// File name, or where else it stands.
-    place: String,
-    /// Line and column, counted from one; `None` outside files.
-    position: Option<(usize, usize)>,
+    /// Where in which file; `None` for a variable or flag.
+    position: Option<Position>,
     text: String,
     /// The bytes of `text` that are wrong.
     marked: Range<usize>,
+}
+
+/// A place in a file.
+#[derive(Debug)]
+struct Position {
+    path: String,
+    /// Both counted from one, the column in characters.
+    line: usize,
+    column: usize,
 }
 
 impl Excerpt {
@@ -35,7 +42,7 @@ impl Excerpt {
         secret: bool,
         known: &Known,
     ) -> Self {
-        let (place, text) = file;
+        let (path, text) = file;
         let start = floor_char_boundary(text, span.start);
         let (before, after) = text.split_at_checked(start).unwrap_or((text, ""));
         let (earlier, prefix) = before.rsplit_once('\n').map_or(("", before), |(a, b)| (a, b));
@@ -44,18 +51,23 @@ impl Excerpt {
         let (wrong, suffix) = rest.split_at_checked(length).unwrap_or((rest, ""));
 
         let plain = is_plain(earlier, &format!("{prefix}{rest}"), known);
-        let prefix_shown = plain || is_assignment(prefix);
-        let mut excerpt = Self {
-            place: place.to_owned(),
-            position: Some((before.matches('\n').count() + 1, prefix.chars().count() + 1)),
-            text: shown(prefix, prefix_shown),
-            marked: 0..0,
+        let column = prefix.chars().count() + 1;
+        let mut text = match plain || prefix.trim().is_empty() || is_assignment(prefix) {
+            true => mask_user(prefix),
+            // As wide as what it hides, so that the column in the report is that of the file.
+            false => format!("{HIDDEN:<width$}", width = column - 1),
         };
-        let marked = excerpt.text.len();
-        excerpt.text.push_str(&shown(wrong, !secret));
-        excerpt.marked = marked..excerpt.text.len();
-        excerpt.text.push_str(&shown(suffix, plain));
-        excerpt
+        let marked = text.len();
+        text.push_str(&if secret { HIDDEN.to_owned() } else { mask_user(wrong) });
+        let marked = marked..text.len();
+        if plain {
+            text.push_str(&mask_user(suffix));
+        } else if !secret && !suffix.trim().is_empty() {
+            text.push_str(HIDDEN);
+        }
+        let line = before.matches('\n').count() + 1;
+        let position = Some(Position { path: path.to_owned(), line, column });
+        Self { position, text, marked }
     }
 
     /// The same for an error of the parser, which may point anywhere.
@@ -69,22 +81,23 @@ impl Excerpt {
     }
 
     /// An environment variable or a flag; without a value, the name itself is what is wrong.
-    pub(super) fn of_word(place: &str, name: &str, value: Option<&str>) -> Self {
+    pub(super) fn of_word(name: &str, value: Option<&str>) -> Self {
         let value = value.map(mask_user);
         let text = value.as_ref().map_or(name.to_owned(), |value| format!("{name}={value}"));
         let marked = if value.is_some() { name.len() + 1 } else { 0 };
         let marked = marked..text.len();
-        Self { place: place.to_owned(), position: None, text, marked }
+        Self { position: None, text, marked }
     }
 
-    /// The line in its file, for putting mistakes in order and leaving out what follows from another.
+    /// The line in its file.
     pub(super) fn line(&self) -> Option<usize> {
-        self.position.map(|(line, _)| line)
+        self.position.as_ref().map(|position| position.line)
     }
 
-    /// File first, by position; the environment and flags as they came.
+    /// Sorts files first, by position; variables and flags stay as they came.
     pub(super) fn order(&self) -> (bool, Option<(usize, usize)>) {
-        (self.position.is_none(), self.position)
+        let position = self.position.as_ref();
+        (position.is_none(), position.map(|position| (position.line, position.column)))
     }
 }
 
@@ -112,23 +125,14 @@ impl Mistake {
             key => format!("`{key}` {}", self.fault),
         };
         let excerpt = &self.excerpt;
-        let snippet = Snippet::source(&excerpt.text).annotation(
-            AnnotationKind::Primary.span(excerpt.marked.clone()).label(self.fault.remedy()),
-        );
+        let wrong = AnnotationKind::Primary.span(excerpt.marked.clone()).label(self.fault.remedy());
+        let snippet = Snippet::source(&excerpt.text).annotation(wrong);
         let group = Level::ERROR.primary_title(title);
-        match excerpt.position {
-            Some((line, column)) => group
-                .element(Origin::path(&excerpt.place).line(line).char_column(column))
-                .element(snippet.line_start(line)),
-            None => {
-                group.element(Origin::path(&excerpt.place)).element(snippet.line_numbering(false))
-            }
-        }
+        group.element(match &excerpt.position {
+            Some(Position { path, line, .. }) => snippet.path(path).line_start(*line),
+            None => snippet.line_numbering(false),
+        })
     }
-}
-
-fn shown(text: &str, visible: bool) -> String {
-    if visible || text.trim().is_empty() { mask_user(text) } else { HIDDEN.to_owned() }
 }
 
 /// Hides what stands between `://` and `@`: user and password of a URL.
@@ -143,9 +147,11 @@ fn mask_user(text: &str) -> String {
     }
 }
 
-/// `key = ` and nothing after it.
+/// `key = ` and nothing after it, but perhaps the bracket of a list.
 fn is_assignment(text: &str) -> bool {
-    text.trim_end().strip_suffix('=').is_some_and(|key| leading_word(key.trim()) == key.trim())
+    let text = text.trim_end();
+    let text = text.strip_suffix('[').unwrap_or(text).trim_end();
+    text.strip_suffix('=').is_some_and(|key| leading_word(key.trim()) == key.trim())
 }
 
 /// Whether nothing on this line can be a secret: it belongs to a known setting that is none, or is
@@ -156,20 +162,20 @@ fn is_plain(earlier: &str, line: &str, known: &Known) -> bool {
         return trimmed.chars().all(|c| c.is_ascii_alphanumeric() || "[]_-. ".contains(c));
     }
     let word = leading_word(trimmed);
-    let owner = if word.is_empty() { owner(earlier) } else { word };
-    let name = owner.rsplit('.').next().unwrap_or_default();
+    let mut before = earlier.lines().rev().map(str::trim_start);
+    // A list may go on over several lines.
+    let owner = match word {
+        "" => before.by_ref().map(leading_word).find(|word| !word.is_empty()).unwrap_or_default(),
+        word => word,
+    };
+    let section =
+        before.find_map(|line| line.strip_prefix('[')).map(|head| head.trim_start_matches('['));
+    let key = match section.map(leading_word) {
+        Some(section) => format!("{section}.{owner}"),
+        None => owner.to_owned(),
+    };
     let rest = trimmed.strip_prefix(word).unwrap_or_default();
-    known.is_public_name(name) && !known.mentions_secret(rest)
-}
-
-/// The setting that the lines before leave open (a list over several lines).
-fn owner(earlier: &str) -> &str {
-    earlier
-        .lines()
-        .rev()
-        .map(|line| leading_word(line.trim_start()))
-        .find(|word| !word.is_empty())
-        .unwrap_or_default()
+    known.is_public(&key) && !known.mentions_secret(rest)
 }
 
 fn leading_word(text: &str) -> &str {

@@ -1,0 +1,3 @@
+//! Tests of the whole from outside: one binary, a module for each part.
+
+mod config;
