@@ -2,6 +2,7 @@
 //!
 //! Pure; each function gives the typed value or what is wrong with the text.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -12,6 +13,33 @@ use ipnet::IpNet;
 use super::mistake::Fault;
 use super::secret::Secret;
 use super::{Listen, UpstreamAddress, UpstreamTarget};
+
+impl Listen {
+    /// Reads an address in the form of `proxy.toml`; `None` if it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        listen(text).ok()
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            UpstreamTarget::Unix(path) => write!(f, "unix:{}", path.display()),
+            UpstreamTarget::Tcp(..) if self.tls => write!(f, "https://{}", self.authority),
+            UpstreamTarget::Tcp(..) => write!(f, "http://{}", self.authority),
+        }
+    }
+}
 
 /// Longest Unix socket path that `sockaddr_un` holds, its final zero not counted.
 const SOCKET_PATH_MAX: usize = 107;

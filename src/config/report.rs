@@ -43,19 +43,16 @@ impl Excerpt {
         known: &Known,
     ) -> Self {
         let (path, text) = file;
-        let start = floor_char_boundary(text, span.start);
-        let (before, after) = text.split_at_checked(start).unwrap_or((text, ""));
-        let (earlier, prefix) = before.rsplit_once('\n').map_or(("", before), |(a, b)| (a, b));
-        let rest = after.split(['\n', '\r']).next().unwrap_or_default();
-        let length = floor_char_boundary(rest, span.end.saturating_sub(start));
+        let (earlier, prefix, rest) = around(text, span.start);
+        let length = floor_char_boundary(rest, span.end.saturating_sub(span.start));
         let (wrong, suffix) = rest.split_at_checked(length).unwrap_or((rest, ""));
-
         let plain = is_plain(earlier, &format!("{prefix}{rest}"), known);
         let column = prefix.chars().count() + 1;
-        let mut text = match plain || prefix.trim().is_empty() || is_assignment(prefix) {
-            true => mask_user(prefix),
+        let mut text = if plain || prefix.trim().is_empty() || is_assignment(prefix) {
+            mask_user(prefix)
+        } else {
             // As wide as what it hides, so that the column in the report is that of the file.
-            false => format!("{HIDDEN:<width$}", width = column - 1),
+            format!("{HIDDEN:<width$}", width = column - 1)
         };
         let marked = text.len();
         text.push_str(&if secret { HIDDEN.to_owned() } else { mask_user(wrong) });
@@ -65,17 +62,14 @@ impl Excerpt {
         } else if !secret && !suffix.trim().is_empty() {
             text.push_str(HIDDEN);
         }
-        let line = before.matches('\n').count() + 1;
+        let line = earlier.matches('\n').count() + 1;
         let position = Some(Position { path: path.to_owned(), line, column });
         Self { position, text, marked }
     }
 
     /// The same for an error of the parser, which may point anywhere.
     pub(super) fn of_syntax(file: (&str, &str), span: &Range<usize>, known: &Known) -> Self {
-        let start = floor_char_boundary(file.1, span.start);
-        let before = file.1.get(..start).unwrap_or_default();
-        let (earlier, prefix) = before.rsplit_once('\n').map_or(("", before), |(a, b)| (a, b));
-        let rest = file.1.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let (earlier, prefix, rest) = around(file.1, span.start);
         let secret = !is_plain(earlier, &format!("{prefix}{rest}"), known);
         Self::of_file(file, span, secret, known)
     }
@@ -183,6 +177,15 @@ fn leading_word(text: &str) -> &str {
         .find(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c)))
         .unwrap_or(text.len());
     text.get(..end).unwrap_or_default()
+}
+
+/// A text cut at `at`: the lines before, and what of that line stands before and after.
+fn around(text: &str, at: usize) -> (&str, &str, &str) {
+    let at = floor_char_boundary(text, at);
+    let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let (earlier, prefix) = before.split_at_checked(start).unwrap_or(("", before));
+    (earlier, prefix, after.split(['\n', '\r']).next().unwrap_or_default())
 }
 
 fn floor_char_boundary(text: &str, index: usize) -> usize {

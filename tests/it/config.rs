@@ -106,6 +106,14 @@ fn invalid_files_are_refused_in_these_words() {
 }
 
 #[test]
+fn the_report_in_the_documentation_is_a_real_one() {
+    let text = "\n\n[event_source]\nping_min = \"45s\"\n\n[probe]\nintervall = \"30s\"\n";
+    let page = fs::read_to_string("docs/configuration.md").expect("the page");
+    let report = report(&file(text));
+    assert!(page.contains(&report), "{report}");
+}
+
+#[test]
 fn the_built_in_file_given_as_a_file_changes_nothing() {
     let given = Config::load(&file(DEFAULTS)).expect("the defaults are right");
     assert_eq!(format!("{given:?}"), format!("{:?}", Config::default()));
@@ -194,7 +202,6 @@ fn mistakes_in_variables_and_flags_show_their_name_and_value() {
     ]);
     sources.flags = vec![flag("--listen", "downstream.listen", "8888")];
     let report = report(&sources);
-    println!("{report}");
     for line in [
         "JMAP_PUSH_PROXY__PROBE__INTERVAL=soon",
         "did you mean `JMAP_PUSH_PROXY__PROBE__INTERVAL`?",
