@@ -32,6 +32,9 @@ pub mod drain;
 pub mod http;
 pub mod telemetry;
 
+// The command line.
+pub mod cli;
+
 // The JMAP server.
 pub mod upstream;
 

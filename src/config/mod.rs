@@ -1,8 +1,13 @@
 //! The settings: `proxy.toml`, environment and flags made into one [`Config`].
 //!
 //! `proxy.toml` at the root is documentation, defaults and example at once; it is compiled in and
-//! every key of it is a field here (`tests/it/config.rs` holds the two together). Precedence:
-//! flag > environment (`JMAP_PUSH_PROXY__SECTION__KEY`) > file > default.
+//! every key of it is a field here (tests hold the two together). Precedence: flag > environment
+//! (`JMAP_PUSH_PROXY__SECTION__KEY`) > file > default.
+//!
+//! ```text
+//! Sources ──► raw: layered, unknown keys ──► check: sections by reader, address, quantity ──► Config
+//!                        └──────────── mistake ◄──┘ ──► report
+//! ```
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +18,21 @@ use ipnet::IpNet;
 
 use secret::Secret;
 
+pub use load::{Flag, SettingsFile, Sources};
+pub use mistake::Mistakes;
+pub use raw::{DEFAULTS, ENVIRONMENT_PREFIX, variable};
+
+mod address;
+mod check;
+mod load;
+mod mistake;
+mod quantity;
+mod raw;
+mod reader;
+mod report;
 pub mod secret;
+#[cfg(test)]
+mod tests;
 
 /// Everything the operator can set, checked and typed.
 #[derive(Debug, Clone)]
@@ -140,7 +159,7 @@ pub enum UpstreamPush {
     Auto,
     /// The same, said explicitly.
     Ignore,
-    /// Leave upstream's EventSource and WebSocket in place, led through us.
+    /// Leave upstream's `EventSource` and WebSocket in place, led through us.
     Passthrough,
 }
 
@@ -172,7 +191,7 @@ pub struct EventSource {
     pub retry: (Duration, Duration),
     /// A stream that accepts no byte for this long is closed.
     pub write_timeout: Duration,
-    /// SO_SNDBUF of a stream's socket, in bytes.
+    /// `SO_SNDBUF` of a stream's socket, in bytes.
     pub send_buffer: usize,
     /// Streams end after this long (with jitter); zero means never.
     pub max_age: Duration,

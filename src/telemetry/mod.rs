@@ -2,4 +2,5 @@
 //! whose `Debug` is redacted.
 
 pub mod health;
+pub mod logging;
 pub mod metrics;

@@ -1,0 +1,414 @@
+//! What every setting must be: from names and texts to the typed [`Config`].
+//!
+//! One function per section reads all of it before it gives up, so that one run finds every mistake.
+//! Ranges stand here and, held to it by a test, in `proxy.toml`'s comments.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::address;
+use super::mistake::Fault;
+use super::quantity::Range;
+use super::raw::closest;
+use super::reader::{Reader, is_off};
+use super::secret::Secret;
+use super::{
+    AccountScope, Admin, Auth, Config, Cors, CorsMode, Downstream, Drain, EventSource, Limits,
+    Listen, Log, LogFormat, Probe, QueryMode, Redis, Requirement, TlsFiles, Upstream,
+    UpstreamAddress, UpstreamHttp, UpstreamPush, UpstreamTarget,
+};
+
+const KB: u64 = 1 << 10;
+const MB: u64 = 1 << 20;
+const GB: u64 = 1 << 30;
+const TB: u64 = 1 << 40;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Far beyond what one process can hold.
+const MANY: u64 = 10_000_000;
+
+/// Time for a network's answer, in the places where it may be as short as a tenth of a second.
+const ANSWER: Range = Range::times(MILLISECOND.saturating_mul(100), MINUTE.saturating_mul(5));
+
+/// Reads and checks everything. `None` when a mistake was noted.
+pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
+    let downstream = downstream(reader);
+    let upstream = upstream(reader);
+    let event_source = event_source(reader, upstream.as_ref());
+    let probe = probe(reader);
+    let auth = auth(reader);
+    let limits = limits(reader);
+    let cors = cors(reader);
+    let redis = redis(reader);
+    let admin = admin(reader);
+    let drain = drain(reader);
+    let log = log(reader);
+    let config = Config {
+        downstream: downstream?,
+        upstream: upstream?,
+        event_source: event_source?,
+        probe: probe?,
+        auth: auth?,
+        limits: limits?,
+        cors: cors?,
+        redis: redis?,
+        admin: admin?,
+        drain: drain?,
+        log: log?,
+    };
+    doors(reader, &config);
+    Some(config)
+}
+
+fn downstream(reader: &mut Reader<'_>) -> Option<Downstream> {
+    let listen = reader.list("downstream.listen", address::listen);
+    if listen.as_ref().is_some_and(Vec::is_empty) {
+        reader.wrong(
+            "downstream.listen",
+            Fault::Malformed { what: "an address to listen at", wanted: "at least one address" },
+        );
+    }
+    let public_url = reader.optional("downstream.public_url", address::public_url);
+    let trusted_proxies = reader.list("downstream.trusted_proxies", address::network);
+    let header_timeout =
+        time(reader, "downstream.header_timeout", Range::times(SECOND, MINUTE * 5));
+    let header_size = size(reader, "downstream.header_size", Range::sizes(4 * KB, MB));
+    let keep_alive = time(reader, "downstream.keep_alive", Range::times(SECOND, HOUR));
+    let body_timeout = time(reader, "downstream.body_timeout", Range::times(SECOND, HOUR));
+    let http2 = reader.boolean("downstream.http2");
+    let tls = tls(reader);
+    let via = reader.parsed("downstream.via", address::via);
+    Some(Downstream {
+        listen: listen?,
+        public_url: public_url?,
+        trusted_proxies: trusted_proxies?,
+        header_timeout: header_timeout?,
+        header_size: header_size?,
+        keep_alive: keep_alive?,
+        body_timeout: body_timeout?,
+        http2: http2?,
+        tls: tls?,
+        via: via?,
+    })
+}
+
+fn tls(reader: &mut Reader<'_>) -> Option<Option<TlsFiles>> {
+    let (cert, key) = ("downstream.tls.cert_file", "downstream.tls.key_file");
+    match (reader.file(cert), reader.file(key)) {
+        (Some(Some(cert_file)), Some(Some(key_file))) => {
+            Some(Some(TlsFiles { cert_file, key_file }))
+        }
+        (Some(Some(_)), Some(None)) => {
+            reader.wrong(cert, Fault::Alone { other: key });
+            None
+        }
+        (Some(None), Some(Some(_))) => {
+            reader.wrong(key, Fault::Alone { other: cert });
+            None
+        }
+        (Some(None), Some(None)) => Some(None),
+        _ => None,
+    }
+}
+
+fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
+    let addresses = reader.list("upstream.url", address::upstream);
+    if addresses.as_ref().is_some_and(Vec::is_empty) {
+        reader.wrong(
+            "upstream.url",
+            Fault::Malformed {
+                what: "an address of a JMAP server",
+                wanted: "at least one address",
+            },
+        );
+    }
+    let session_path = reader.parsed("upstream.session_path", address::path);
+    let http = reader.choice(
+        "upstream.http",
+        &[
+            ("auto", UpstreamHttp::Auto),
+            ("http1", UpstreamHttp::Http1),
+            ("http2", UpstreamHttp::Http2),
+        ],
+    );
+    let ca_file = reader.file("upstream.ca_file");
+    let connect_timeout = time(reader, "upstream.connect_timeout", ANSWER);
+    let response_timeout = time(reader, "upstream.response_timeout", Range::times(SECOND, HOUR));
+    let body_timeout = time(reader, "upstream.body_timeout", Range::times(SECOND, HOUR));
+    let keep_alive = time(reader, "upstream.keep_alive", Range::times(SECOND, HOUR));
+    let headers = reader.list("upstream.headers", address::header);
+    let push = reader.choice(
+        "upstream.push",
+        &[
+            ("auto", UpstreamPush::Auto),
+            ("ignore", UpstreamPush::Ignore),
+            ("passthrough", UpstreamPush::Passthrough),
+        ],
+    );
+    let account_scope = reader.choice(
+        "upstream.account_scope",
+        &[("global", AccountScope::Global), ("per_user", AccountScope::PerUser)],
+    );
+    Some(Upstream {
+        addresses: addresses?,
+        session_path: session_path?,
+        http: http?,
+        ca_file: ca_file?,
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
+        body_timeout: body_timeout?,
+        keep_alive: keep_alive?,
+        headers: headers?,
+        push: push?,
+        account_scope: account_scope?,
+    })
+}
+
+fn event_source(reader: &mut Reader<'_>, upstream: Option<&Upstream>) -> Option<EventSource> {
+    let path = reader.parsed("event_source.path", address::path);
+    let bare = |path: &str| path.trim_end_matches('/').to_owned();
+    if let (Some(path), Some(upstream)) = (&path, upstream)
+        && (bare(path) == bare(&upstream.session_path) || bare(path).is_empty())
+    {
+        let why = "a path of its own, such as \"/jmap/eventsource/\"";
+        reader.conflict("event_source.path", "upstream.session_path", why);
+    }
+    let throttle = time(
+        reader,
+        "event_source.throttle",
+        Range::times(MILLISECOND * 10, MINUTE).or_zero("for each at once"),
+    );
+    // §7.3: the server may bound the interval, "but MUST NOT" so far that these are refused:
+    // at least 30 s must be granted, and at most 300 s.
+    let ping_min = time(reader, "event_source.ping_min", Range::times(SECOND, SECOND * 30));
+    let ping_max = time(reader, "event_source.ping_max", Range::times(SECOND * 300, DAY));
+    let keep_alive = time(
+        reader,
+        "event_source.keep_alive",
+        Range::times(SECOND, MINUTE * 10).or_zero("for none"),
+    );
+    let query = reader.choice(
+        "event_source.query",
+        &[("lenient", QueryMode::Lenient), ("strict", QueryMode::Strict)],
+    );
+    let retry = Range::times(MILLISECOND * 100, HOUR);
+    let retry_min = time(reader, "event_source.retry_min", retry);
+    let retry_max = time(reader, "event_source.retry_max", retry);
+    if let (Some(min), Some(max)) = (retry_min, retry_max)
+        && min > max
+    {
+        let why = "retry_min may not be longer than retry_max";
+        reader.conflict("event_source.retry_min", "event_source.retry_max", why);
+    }
+    let write_timeout =
+        time(reader, "event_source.write_timeout", Range::times(SECOND, MINUTE * 10));
+    let send_buffer = size(reader, "event_source.send_buffer", Range::sizes(4 * KB, 4 * MB));
+    let max_age =
+        time(reader, "event_source.max_age", Range::times(MINUTE, DAY * 30).or_zero("for never"));
+    Some(EventSource {
+        path: path?,
+        throttle: throttle?,
+        ping_min: ping_min?,
+        ping_max: ping_max?,
+        keep_alive: keep_alive?,
+        query: query?,
+        retry: (retry_min?, retry_max?),
+        write_timeout: write_timeout?,
+        send_buffer: send_buffer?,
+        max_age: max_age?,
+    })
+}
+
+fn probe(reader: &mut Reader<'_>) -> Option<Probe> {
+    let interval = time(reader, "probe.interval", Range::times(SECOND, HOUR).or_zero("for off"));
+    let budget = reader.amount("probe.budget", Range::counts(1, 10_000));
+    let timeout = time(reader, "probe.timeout", ANSWER);
+    let quarantine = time(reader, "probe.quarantine", Range::times(SECOND, HOUR));
+    Some(Probe {
+        interval: interval?,
+        budget: u32::try_from(budget?).unwrap_or(u32::MAX),
+        timeout: timeout?,
+        quarantine: quarantine?,
+    })
+}
+
+fn auth(reader: &mut Reader<'_>) -> Option<Auth> {
+    let cache = time(reader, "auth.cache", Range::times(Duration::ZERO, MINUTE));
+    let negative_cache =
+        time(reader, "auth.negative_cache", Range::times(Duration::ZERO, SECOND * 2));
+    let revalidate = time(reader, "auth.revalidate", Range::times(SECOND, DAY));
+    let grace = time(reader, "auth.grace", Range::times(Duration::ZERO, DAY));
+    Some(Auth {
+        cache: cache?,
+        negative_cache: negative_cache?,
+        revalidate: revalidate?,
+        grace: grace?,
+    })
+}
+
+fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
+    let allowed_by_system = Range::counts(0, MANY).or_zero("for what the descriptor limit allows");
+    let streams = size(reader, "limits.streams", allowed_by_system);
+    let streams_per_user =
+        size(reader, "limits.streams_per_user", Range::counts(0, MANY).or_zero("for none"));
+    let connections = size(reader, "limits.connections", allowed_by_system);
+    let request_size = size(reader, "limits.request_size", Range::sizes(KB, GB));
+    let request_memory = size(reader, "limits.request_memory", Range::sizes(MB, TB));
+    if let (Some(one), Some(all)) = (request_size, request_memory)
+        && one > all
+    {
+        let why = "one request must fit into the memory for all";
+        reader.conflict("limits.request_size", "limits.request_memory", why);
+    }
+    let session_size = size(reader, "limits.session_size", Range::sizes(16 * KB, 256 * MB));
+    let accounts = size(reader, "limits.accounts", Range::counts(1, MANY));
+    Some(Limits {
+        streams: streams?,
+        streams_per_user: streams_per_user?,
+        connections: connections?,
+        request_size: request_size?,
+        request_memory: request_memory?,
+        session_size: session_size?,
+        accounts: accounts?,
+    })
+}
+
+fn cors(reader: &mut Reader<'_>) -> Option<Cors> {
+    let mode =
+        reader.choice("cors.mode", &[("own", CorsMode::Own), ("upstream", CorsMode::Upstream)]);
+    let origins = reader.list("cors.origins", address::origin);
+    Some(Cors { mode: mode?, origins: origins? })
+}
+
+fn redis(reader: &mut Reader<'_>) -> Option<Redis> {
+    let url = reader.secret("redis.url", "redis.url_file", |text| {
+        if is_off(text) { Ok(None) } else { address::redis_url(text).map(Some) }
+    });
+    let password = reader.secret("redis.password", "redis.password_file", |text| {
+        Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))
+    });
+    let channel = reader.text("redis.channel");
+    let stream = reader.text("redis.stream");
+    let timeout = time(reader, "redis.timeout", Range::times(MILLISECOND * 100, MINUTE));
+    let heartbeat = time(reader, "redis.heartbeat", Range::times(MILLISECOND * 100, MINUTE));
+    Some(Redis {
+        url: url?,
+        password: password?,
+        channel: channel?,
+        stream: stream?,
+        timeout: timeout?,
+        heartbeat: heartbeat?,
+    })
+}
+
+fn admin(reader: &mut Reader<'_>) -> Option<Admin> {
+    let listen = reader.switched("admin.listen", address::listen);
+    let probes = reader.switched("admin.probes", address::listen);
+    let ready_requires = reader.choices(
+        "admin.ready_requires",
+        &[("upstream", Requirement::Upstream), ("push", Requirement::Push)],
+    );
+    Some(Admin { listen: listen?, probes: probes?, ready_requires: ready_requires? })
+}
+
+fn drain(reader: &mut Reader<'_>) -> Option<Drain> {
+    let pre_stop = time(reader, "drain.pre_stop", Range::times(Duration::ZERO, MINUTE * 10));
+    let window = time(reader, "drain.window", Range::times(Duration::ZERO, HOUR));
+    Some(Drain { pre_stop: pre_stop?, window: window? })
+}
+
+fn log(reader: &mut Reader<'_>) -> Option<Log> {
+    let level = reader.parsed("log.level", log_filter);
+    let format = reader.choice(
+        "log.format",
+        &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
+    );
+    Some(Log { level: level?, format: format? })
+}
+
+/// The filter syntax takes any bare word for the name of a module, so that `inf` would log nothing
+/// at all; here a word without `=` must be a level.
+fn log_filter(text: &str) -> Result<String, Fault> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let bare = |directive: &&str| !directive.contains(['=', '[']) && !LEVELS.contains(directive);
+    if let Some(word) = text.split(',').map(str::trim).find(bare) {
+        let likely = closest(word, LEVELS.into_iter());
+        let meant = LEVELS.into_iter().find(|level| Some(*level) == likely);
+        let allowed = "one of off, error, warn, info, debug, trace, or module=level".to_owned();
+        return Err(Fault::Choice { allowed, meant });
+    }
+    match text.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(Fault::Malformed {
+            what: "a log filter",
+            wanted: "a level, or directives such as \"info,jmap_push_proxy::probe=debug\"",
+        }),
+    }
+}
+
+/// Listeners must not meet each other, nor upstream be one of them.
+fn doors(reader: &mut Reader<'_>, config: &Config) {
+    let doors: Vec<(&'static str, &Listen)> = config
+        .downstream
+        .listen
+        .iter()
+        .map(|listen| ("downstream.listen", listen))
+        .chain(config.admin.listen.iter().map(|listen| ("admin.listen", listen)))
+        .chain(config.admin.probes.iter().map(|listen| ("admin.probes", listen)))
+        .collect();
+    for (index, (key, listen)) in doors.iter().enumerate() {
+        let earlier = doors.iter().take(index).find(|(_, other)| meet(listen, other));
+        if let Some((other, _)) = earlier {
+            reader.conflict(other, key, "each listener needs an address of its own");
+        }
+        if config.upstream.addresses.iter().any(|address| leads_to(address, listen)) {
+            reader.conflict(key, "upstream.url", "the proxy would be its own upstream");
+        }
+    }
+}
+
+/// Whether two listeners cannot both be opened.
+fn meet(a: &Listen, b: &Listen) -> bool {
+    match (a, b) {
+        (Listen::Unix(a), Listen::Unix(b)) => a == b,
+        (Listen::Tcp(a), Listen::Tcp(b)) => {
+            let same_ip = a.ip() == b.ip()
+                || (a.is_ipv4() == b.is_ipv4()
+                    && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+            a.port() == b.port() && a.port() != 0 && same_ip
+        }
+        _ => false,
+    }
+}
+
+/// Whether an upstream address certainly ends at a listener of ours.
+fn leads_to(address: &UpstreamAddress, listen: &Listen) -> bool {
+    match (&address.target, listen) {
+        (UpstreamTarget::Unix(path), Listen::Unix(own)) => path == own,
+        (UpstreamTarget::Tcp(host, port), Listen::Tcp(own)) => {
+            let ip = if host == "localhost" {
+                Some(IpAddr::from([127, 0, 0, 1]))
+            } else {
+                host.parse().ok()
+            };
+            let same =
+                |ip: IpAddr| ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified());
+            *port == own.port() && ip.is_some_and(same)
+        }
+        _ => false,
+    }
+}
+
+fn time(reader: &mut Reader<'_>, key: &'static str, range: Range) -> Option<Duration> {
+    reader.amount(key, range).map(Duration::from_millis)
+}
+
+/// A size or a count.
+fn size(reader: &mut Reader<'_>, key: &'static str, range: Range) -> Option<usize> {
+    reader.amount(key, range).map(|amount| usize::try_from(amount).unwrap_or(usize::MAX))
+}

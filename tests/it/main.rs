@@ -1,0 +1,7 @@
+//! Tests of the whole from outside: one binary, a module for each part.
+
+// `cfg(test)` tells clippy that helpers, too, are tests.
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod config;
