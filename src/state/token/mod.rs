@@ -14,6 +14,7 @@
 //! | letter | one digest per | of |
 //! |---|---|---|
 //! | `s` | state | `"s"`, account id, data type, state |
+//! | `s` | account with `EmailDelivery` | `"s"`, account id, `"EmailDelivery"` |
 //! | `a` | account | `"a"`, the digests of the account's states, ascending |
 //! | `e` | token | `"e"`, the digests of all states, ascending |
 //!
@@ -76,7 +77,11 @@ impl Token {
     #[must_use]
     pub fn encode<'a>(entries: impl IntoIterator<Item = Entry<'a>>) -> String {
         let accounts = by_account(entries);
-        let states: BTreeSet<Digest> = accounts.values().flatten().map(|(_, d)| *d).collect();
+        let mut states: BTreeSet<Digest> = accounts.values().flatten().map(|(_, d)| *d).collect();
+        let with_delivery = accounts.iter().filter_map(|(id, entries)| {
+            entries.iter().any(|(name, _)| is_delivery(name)).then(|| delivery_digest(id))
+        });
+        states.extend(with_delivery);
         let token = if states.len() <= MAX_DIGESTS {
             Self { level: Level::States, digests: states }
         } else if accounts.len() <= MAX_DIGESTS {
@@ -118,8 +123,9 @@ impl Token {
     /// Those of the `current` states that the subscriber has not been given, by account and type.
     /// `current` is chosen as for [`Self::encode`]; a state the token knows nothing of was missed.
     ///
-    /// `EmailDelivery` is not missed while `Email` is unchanged: a process that has just started
-    /// gives it the present state of `Email`, whatever it was before.
+    /// `EmailDelivery` is not missed where the token has it, in whatever state, and `Email` is
+    /// unchanged: a process that has just started gives it the present state of `Email`, but
+    /// nothing can have been added since.
     #[must_use]
     pub fn missed<'a>(
         &self,
@@ -138,9 +144,10 @@ impl Token {
                 account_given || self.level == Level::States && self.digests.contains(digest)
             };
             let has_email = entries.iter().any(|(name, d)| name.as_str() == "Email" && given(d));
-            let excused = |name: &DataType| has_email && name.as_str() == "EmailDelivery";
-            let lost = entries.iter().filter(|(_, digest)| !given(digest));
-            missed.extend(lost.map(|(name, _)| (*id, *name)).filter(|(_, name)| !excused(name)));
+            let nothing_added = has_email && given(&delivery_digest(id));
+            let lost = entries.iter().filter(|(_, digest)| !given(digest)).map(|(name, _)| *name);
+            let lost = lost.filter(|name| !(nothing_added && is_delivery(name)));
+            missed.extend(lost.map(|name| (*id, name)));
         }
         missed
     }
@@ -151,19 +158,28 @@ type Accounts<'a> = BTreeMap<&'a AccountId, Vec<(&'a DataType, Digest)>>;
 fn by_account<'a>(entries: impl IntoIterator<Item = Entry<'a>>) -> Accounts<'a> {
     let mut accounts = Accounts::new();
     for (id, data_type, state) in entries {
-        let digest = state_digest(id, data_type, state);
+        let digest = digest_of_words(&[id.as_str(), data_type.as_str(), state.as_str()]);
         accounts.entry(id).or_default().push((data_type, digest));
     }
     accounts
 }
 
-fn state_digest(id: &AccountId, data_type: &DataType, state: &State) -> Digest {
+fn is_delivery(data_type: &DataType) -> bool {
+    data_type.as_str() == "EmailDelivery"
+}
+
+/// Stands for `EmailDelivery` of an account in whatever state.
+fn delivery_digest(id: &AccountId) -> Digest {
+    digest_of_words(&[id.as_str(), "EmailDelivery"])
+}
+
+fn digest_of_words(words: &[&str]) -> Digest {
     let mut context = Context::new(&SHA256);
     context.update(b"s");
-    for part in [id.as_str(), data_type.as_str(), state.as_str()] {
+    for word in words {
         // Identifiers and states are far below 4 GiB (jmap::id).
-        context.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-        context.update(part.as_bytes());
+        context.update(&u32::try_from(word.len()).unwrap_or(u32::MAX).to_be_bytes());
+        context.update(word.as_bytes());
     }
     truncated(context)
 }

@@ -60,6 +60,8 @@ fn a_delivery_state_made_anew_by_a_restart_is_not_missed_while_email_is_the_same
     let token = Token::encode(refs(&[entry("A", "Email", "9"), entry("A", "EmailDelivery", "7")]));
     let restarted = [entry("A", "Email", "9"), entry("A", "EmailDelivery", "9")];
     assert_eq!(missed(&token, &restarted), []);
+    let unjudged = Token::encode(refs(&[entry("A", "Email", "9")]));
+    assert_eq!(missed(&unjudged, &restarted), [("A", "EmailDelivery")]);
     let moved = [entry("A", "Email", "10"), entry("A", "EmailDelivery", "10")];
     assert_eq!(missed(&token, &moved).len(), 2);
 }

@@ -6,10 +6,10 @@
 //! between it and the present state of `Email` lies what only `Email/changes` can tell.
 
 use crate::jmap::id::State;
-use crate::state::fact::Delivery;
 use crate::state::types::{EMAIL, EMAIL_DELIVERY, only};
 
 use super::account::{Account, Effects, Taken};
+use super::response::Answers;
 
 impl Account {
     /// Whether an `Email/changes` with this `sinceState` covers everything not yet judged.
@@ -26,19 +26,18 @@ impl Account {
         if self.has_unjudged_email(fx) {
             fx.raised |= only(EMAIL);
         }
+        self.refresh_delivery(fx);
     }
 
-    /// After a probe stated `Email`.
-    pub(super) fn judge_probed(
-        &mut self,
-        delivery: Option<&Delivery>,
-        seen: &State,
-        taken: Taken,
-        fx: &mut Effects,
-    ) {
+    /// After a probe stated `Email`. Where `EmailDelivery` is wanted and the probe cannot tell
+    /// (`delivery` is `None`), a change counts as an addition: it MUST NOT be missed.
+    pub(super) fn judge_probed(&mut self, answers: &Answers<'_>, taken: Taken, fx: &mut Effects) {
         self.follow_email(fx);
-        let Some(delivery) = delivery else { return };
-        let created = delivery.created && delivery.since != *seen;
+        let Some(seen) = answers.state(EMAIL) else { return };
+        let created = match answers.delivery {
+            Some(delivery) => delivery.created && delivery.since != *seen,
+            None => self.settled && fx.wants(EMAIL_DELIVERY) && self.judged.as_ref() != Some(seen),
+        };
         if taken == Taken::Unordered {
             // The next accepted state contains it.
             self.delivery_hinted |= created;
@@ -46,14 +45,27 @@ impl Account {
             if created {
                 self.deliver(fx);
             }
-            self.judged = Some(seen.clone());
+            if answers.delivery.is_some() {
+                self.judged = Some(seen.clone());
+            }
+        }
+        self.refresh_delivery(fx);
+    }
+
+    /// `EmailDelivery` may stand in a token if `Email` may and all of it is judged: the token then
+    /// says that nothing was added up to that state, whoever compares it.
+    fn refresh_delivery(&mut self, fx: &Effects) {
+        let fresh = self.slot(EMAIL).is_some_and(|email| email.fresh);
+        let fresh = fresh && fx.wants(EMAIL_DELIVERY) && !self.has_unjudged_email(fx);
+        if let Some(delivery) = self.slots.iter_mut().find(|slot| slot.bit == EMAIL_DELIVERY) {
+            delivery.fresh = fresh;
         }
     }
 
-    /// Gives `EmailDelivery` its baseline, resolves a delivery hint, keeps freshness in step.
+    /// Gives `EmailDelivery` its baseline, resolves a delivery hint.
     fn follow_email(&mut self, fx: &mut Effects) {
         let Some(email) = self.slot(EMAIL) else { return };
-        let (state, fresh, open) = (email.state.clone(), email.fresh, email.hinted);
+        let (state, open) = (email.state.clone(), email.hinted);
         if state.is_none() {
             return;
         }
@@ -70,7 +82,6 @@ impl Account {
             }
             self.delivery_hinted = false;
         }
-        self.slot_mut(EMAIL_DELIVERY).fresh = fresh && fx.wants(EMAIL_DELIVERY);
     }
 
     /// New Email was added, up to the present state of `Email`.

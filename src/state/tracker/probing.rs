@@ -58,10 +58,20 @@ impl Account {
             self.unseen_hinted &= at.sent < self.hinted_at || overtaken;
             if self.is_watched() && !self.settled && at.sent >= self.since {
                 (self.settled, fx.settled) = (true, true);
+                self.accept_the_unanswered(fx);
             }
         }
         if answers.complete && overtaken && self.has_question(fx) {
             fx.raised = u64::MAX;
+        }
+    }
+
+    /// A type that failed keeps the state known of it: it is the best there is to compare a token
+    /// with and to put into one, and another one found later is published.
+    fn accept_the_unanswered(&mut self, fx: &Effects) {
+        let asked = self.asked(fx.wanted);
+        for slot in self.slots.iter_mut().filter(|slot| slot.state.is_some()) {
+            slot.fresh |= asked & only(slot.bit) != 0;
         }
     }
 
@@ -72,7 +82,7 @@ impl Account {
                 if taken == Taken::Published {
                     self.raise_dependents(answers.stated(), at.received, fx);
                 }
-                self.judge_probed(answers.delivery, seen.state, taken, fx);
+                self.judge_probed(answers, taken, fx);
             }
         }
         for bit in (0..=63).filter(|bit| (answers.absent | answers.failed) & only(*bit) != 0) {

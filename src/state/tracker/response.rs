@@ -93,6 +93,11 @@ impl<'a> Answers<'a> {
         answers
     }
 
+    /// The state answered for a type.
+    pub(super) fn state(&self, bit: u8) -> Option<&'a State> {
+        self.seen.iter().find(|seen| seen.bit == bit).map(|seen| seen.state)
+    }
+
     /// Types that were answered with a state.
     pub(super) fn stated(&self) -> u64 {
         self.seen.iter().fold(0, |mask, seen| mask | only(seen.bit))

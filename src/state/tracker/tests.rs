@@ -341,6 +341,21 @@ fn a_type_that_failed_at_the_baseline_is_published_when_it_is_seen() {
 }
 
 #[test]
+fn a_known_type_that_fails_at_the_baseline_stands_with_its_last_state() {
+    let mut rig = Rig::new();
+    let _ = rig.observe(1, 2, &[get("Quota", "1"), get("Identity", "1")]);
+    let _ = rig.0.watch(&key(), &TypeFilter::All, Moment(5));
+    rig.0.probe_sent(&key());
+    let answers = [
+        (named("Identity"), ProbeAnswer::State(state("1"))),
+        (named("Quota"), ProbeAnswer::Failed),
+    ];
+    assert!(rig.answer_with(&at(ALICE, 10, 11), &answers, None).settled);
+    assert!(rig.is_fresh("Quota"), "else its absence from every token would repeat it for ever");
+    assert_eq!(rig.probe(60, &[("Quota", "2")]).published, quota_bit());
+}
+
+#[test]
 fn a_probe_that_failed_altogether_settles_nothing() {
     let mut rig = Rig::new();
     let _ = rig.0.watch(&key(), &quota(), Moment(0));
@@ -580,7 +595,7 @@ fn a_change_of_email_without_additions_is_no_delivery() {
 fn a_delivery_hint_takes_the_next_email_state() {
     let mut rig = Rig::watched(&TypeFilter::All, &MAIL);
     assert!(rig.0.hint(&key(), None, true, Moment(20)).probe);
-    let outcome = rig.probe_mail(30, "e2", None);
+    let outcome = rig.probe_mail(30, "e2", since("e1", false));
     assert_eq!(outcome.published, only(EMAIL) | only(EMAIL_DELIVERY));
 }
 
@@ -588,7 +603,7 @@ fn a_delivery_hint_takes_the_next_email_state() {
 fn a_delivery_hint_without_a_change_of_email_is_nothing() {
     let mut rig = Rig::watched(&TypeFilter::All, &MAIL);
     let _ = rig.0.hint(&key(), Some(&[]), true, Moment(20));
-    assert_eq!(rig.probe_mail(30, "e1", None), Outcome::default());
+    assert_eq!(rig.probe_mail(30, "e1", since("e1", false)), Outcome::default());
     let later = rig.probe_mail(40, "e2", since("e1", false));
     assert_eq!(later.published, only(EMAIL), "the hint is used up");
 }
@@ -598,9 +613,10 @@ fn a_delivery_hint_that_comes_after_the_state_of_email_still_counts_once() {
     let mut rig = Rig::watched(&TypeFilter::All, &MAIL);
     let _ = rig.observe(20, 21, &[get("Email", "e2")]);
     let _ = rig.0.hint(&key(), Some(&[]), true, Moment(22));
-    assert_eq!(rig.probe_mail(30, "e2", None).published, only(EMAIL_DELIVERY));
+    let judged = rig.probe_mail(30, "e2", since("e1", false));
+    assert_eq!(judged.published, only(EMAIL_DELIVERY));
     let _ = rig.0.hint(&key(), Some(&[]), true, Moment(40));
-    assert_eq!(rig.probe_mail(41, "e2", None).published, 0);
+    assert_eq!(rig.probe_mail(41, "e2", since("e2", false)).published, 0);
 }
 
 #[test]
@@ -620,15 +636,25 @@ fn a_delivery_found_by_an_overtaken_probe_is_not_forgotten() {
     assert!(rig.answer_with(&at(ALICE, 20, 23), &answers, since("e1", true)).probe);
     rig.0.probe_sent(&key());
     let answers = [(named("Email"), ProbeAnswer::State(state("e3")))];
-    let outcome = rig.answer_with(&at(ALICE, 30, 31), &answers, None);
+    let outcome = rig.answer_with(&at(ALICE, 30, 31), &answers, since("e1", false));
     assert_eq!(outcome.published, only(EMAIL_DELIVERY));
 }
 
 #[test]
-fn an_unjudged_change_without_a_judge_is_not_probed_forever() {
+fn a_change_of_email_that_no_probe_can_judge_counts_as_a_delivery() {
     let mut rig = Rig::watched(&TypeFilter::All, &MAIL);
     let _ = rig.observe(20, 21, &[set("Email", "e1", "e2")]);
-    assert!(!rig.probe_mail(30, "e2", None).probe);
+    let outcome = rig.probe_mail(30, "e2", None);
+    assert_eq!((outcome.published, outcome.probe), (only(EMAIL_DELIVERY), false));
+}
+
+#[test]
+fn email_delivery_is_not_fresh_while_a_change_of_email_is_unjudged() {
+    let mut rig = Rig::watched(&TypeFilter::All, &MAIL);
+    let _ = rig.observe(20, 21, &[set("Email", "e1", "e2")]);
+    assert!(!rig.is_fresh("EmailDelivery"));
+    let _ = rig.probe_mail(30, "e2", since("e1", false));
+    assert!(rig.is_fresh("EmailDelivery"));
 }
 
 // --- views --------------------------------------------------------------------------------------
