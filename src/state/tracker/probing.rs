@@ -1,0 +1,120 @@
+//! The life of a probe of one account: asked for, under way, answered (architecture D7, D8).
+//!
+//! Sending it, its budget and its retries belong to `probe`.
+
+use crate::state::fact::{Exchange, Observer};
+use crate::state::types::{EMAIL, only};
+
+use super::Outcome;
+use super::account::{Account, Effects, Taken};
+use super::response::Answers;
+
+/// Whether upstream is being asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Probe {
+    #[default]
+    Idle,
+    InFlight {
+        /// Something came up after it was sent: exactly one more follows.
+        follow_up: bool,
+        /// A part of it was answered.
+        heard: bool,
+    },
+}
+
+impl Account {
+    pub(super) fn probe_sent(&mut self) {
+        if self.probe == Probe::Idle {
+            self.probe = Probe::InFlight { follow_up: false, heard: false };
+        }
+    }
+
+    pub(super) fn probe_answered(
+        &mut self,
+        at: &Exchange,
+        answers: &Answers<'_>,
+        fx: &mut Effects,
+    ) {
+        let (overtaken, mut heard) = match self.probe {
+            Probe::InFlight { follow_up, heard } => (follow_up, heard),
+            Probe::Idle => (false, false),
+        };
+        fx.overtaken = overtaken;
+        heard |= answers.failed == 0 || !answers.seen.is_empty() || answers.absent != 0;
+        self.probe = match answers.complete {
+            true => Probe::Idle,
+            false => Probe::InFlight { follow_up: overtaken, heard },
+        };
+        if let Observer::Known(who) = at.who
+            && self.owner.replace(who) != Some(who)
+        {
+            self.suspects = None;
+        }
+        self.take_answers(at, answers, fx);
+        if let Some(suspects) = &mut self.suspects {
+            fx.split = suspects.weigh(&self.slots, answers.stated(), at.sent);
+        }
+        if answers.complete && heard {
+            self.unseen_hinted &= at.sent < self.hinted_at || overtaken;
+            if self.is_watched() && !self.settled && at.sent >= self.since {
+                (self.settled, fx.settled) = (true, true);
+                self.accept_the_unanswered(fx);
+            }
+        }
+        if answers.complete && overtaken && self.has_question(fx) {
+            fx.raised = u64::MAX;
+        }
+    }
+
+    /// A type that failed keeps the state known of it: it is the best there is to compare a token
+    /// with and to put into one, and another one found later is published.
+    fn accept_the_unanswered(&mut self, fx: &Effects) {
+        let asked = self.asked(fx.wanted);
+        for slot in self.slots.iter_mut().filter(|slot| slot.state.is_some()) {
+            slot.fresh |= asked & only(slot.bit) != 0;
+        }
+    }
+
+    fn take_answers(&mut self, at: &Exchange, answers: &Answers<'_>, fx: &mut Effects) {
+        for seen in &answers.seen {
+            let taken = self.take(seen, at, fx);
+            if seen.bit == EMAIL {
+                if taken == Taken::Published {
+                    self.raise_dependents(answers.stated(), at.received, fx);
+                }
+                self.judge_probed(answers, taken, fx);
+            }
+        }
+        for bit in (0..=63).filter(|bit| (answers.absent | answers.failed) & only(*bit) != 0) {
+            let failed = answers.failed & only(bit) != 0;
+            let slot = self.slot_mut(bit);
+            if failed {
+                // The question stays open, so that a first sight later on is not taken for the
+                // baseline of those who watch by then.
+                slot.hinted = true;
+            } else {
+                slot.state = None;
+                (slot.absent, slot.fresh, slot.hinted) = (true, false, false);
+            }
+        }
+    }
+
+    fn has_question(&self, fx: &Effects) -> bool {
+        let asked = self.asked(fx.wanted);
+        !self.settled
+            || self.unseen_hinted
+            || self.has_unjudged_email(fx)
+            || self.slots.iter().any(|slot| slot.hinted && asked & only(slot.bit) != 0)
+    }
+
+    /// Ends a call: a question of a watched account becomes a probe, or the follow-up of the one
+    /// that is under way.
+    pub(super) fn conclude(&mut self, fx: &Effects) -> Outcome {
+        let mut probe = self.is_watched() && fx.raised & self.asked(fx.wanted) != 0;
+        if let Probe::InFlight { follow_up, .. } = &mut self.probe {
+            *follow_up |= probe;
+            probe = false;
+        }
+        Outcome { published: fx.published, probe, settled: fx.settled, split: fx.split }
+    }
+}
