@@ -36,3 +36,6 @@ pub mod telemetry;
 pub mod state;
 
 pub mod hub;
+
+// Where bodies pass through and states are seen.
+pub mod api;
