@@ -1,0 +1,24 @@
+//! The API endpoint (§3): what is learnt from requests and responses that pass through.
+//!
+//! | what | file |
+//! |---|---|
+//! | which methods a request calls, on which accounts | [`request`] |
+//! | the states a response tells, read while it streams; where `sessionState` ends | [`scanner`] |
+//! | getting over a nested value at a few bytes an instruction | [`skip`] |
+//! | what is read from a response, and the facts that follow from it | [`observed`] |
+//!
+//! Nothing here delays, alters or refuses anything: on doubt the answer is "unknown", the bytes are
+//! forwarded as they came, and the probe asks upstream (architecture D5).
+
+pub mod calls;
+pub mod observed;
+pub mod request;
+pub mod scanner;
+pub mod skip;
+mod tap;
+mod text;
+
+pub use calls::Calls;
+pub use observed::{Method, MethodError, MethodResponse, Observed, Verdict, facts};
+pub use request::Request;
+pub use scanner::Scanner;

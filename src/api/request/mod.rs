@@ -1,0 +1,191 @@
+//! Which methods an API request (§3.3) calls, and on which accounts.
+//!
+//! A look at a body that is already in memory. It refuses nothing: what cannot be read is forwarded
+//! byte for byte all the same, and upstream says what is wrong with it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::text::Text;
+use crate::jmap::id::AccountId;
+
+/// Most method calls looked at. Servers allow some dozens (`maxCallsInRequest`, §2); a body with more
+/// than this counts as unreadable, so that its size in memory stays a small multiple of the body's.
+pub const MAX_CALLS: usize = 1024;
+
+/// A JMAP Request object, as far as a proxy needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The method calls, in order. Names are decoded: `"Email\/s\u0065t"` is `Email/set`.
+    pub calls: Vec<Call<'a>>,
+}
+
+/// One method call (§3.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call<'a> {
+    /// The name, such as `Email/set`.
+    pub name: Cow<'a, str>,
+    /// `accountId`; `None` when absent, not an account id, or a result reference (`#accountId`).
+    pub account_id: Option<AccountId>,
+    /// `fromAccountId` of `/copy` (§5.4), which `onSuccessDestroyOriginal` changes as well.
+    pub from_account_id: Option<AccountId>,
+    /// The method call id.
+    pub call_id: Cow<'a, str>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a whole body. `None` when it is not a JMAP request: not JSON, no `methodCalls`, calls of
+    /// another shape, more than [`MAX_CALLS`], or one of the members read here twice (§1.5 forbids
+    /// it, and which one upstream takes is unknown).
+    #[must_use]
+    pub fn scan(body: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+
+    /// Whether some call may change something.
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        self.calls.iter().any(Call::may_change)
+    }
+
+    /// The accounts named, each once, in order of appearance.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<&AccountId> {
+        let mut accounts = Vec::new();
+        for account in self.calls.iter().flat_map(|call| [&call.account_id, &call.from_account_id])
+        {
+            if let Some(account) = account.as_ref().filter(|account| !accounts.contains(account)) {
+                accounts.push(account);
+            }
+        }
+        accounts
+    }
+}
+
+impl Call<'_> {
+    /// Whether the call may change something: every method may, but for those that only read by
+    /// their standard name (§4.1, §5.1, §5.2, §5.5, §5.6).
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        let method = self.name.rsplit_once('/').map_or("", |(_, method)| method);
+        !matches!(method, "get" | "query" | "changes" | "queryChanges" | "echo")
+    }
+}
+
+impl<'de> Deserialize<'de> for Request<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RequestVisitor)
+    }
+}
+
+/// Written out, because a derived one would also take an array for the object.
+struct RequestVisitor;
+
+impl<'de> Visitor<'de> for RequestVisitor {
+    type Value = Request<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a Request object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut calls = None;
+        while let Some(Text(name)) = map.next_key()? {
+            match &*name {
+                "methodCalls" => once(&mut calls, map.next_value()?)?,
+                _ => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        let Calls(calls) = calls.ok_or_else(|| A::Error::missing_field("methodCalls"))?;
+        Ok(Request { calls })
+    }
+}
+
+/// The value of `methodCalls`.
+struct Calls<'a>(Vec<Call<'a>>);
+
+impl<'de> Deserialize<'de> for Calls<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(CallsVisitor)
+    }
+}
+
+struct CallsVisitor;
+
+impl<'de> Visitor<'de> for CallsVisitor {
+    type Value = Calls<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {MAX_CALLS} method calls")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut calls = Vec::new();
+        while let Some((Text(name), Arguments { account_id, from_account_id }, Text(call_id))) =
+            seq.next_element()?
+        {
+            if calls.len() == MAX_CALLS {
+                return Err(A::Error::invalid_length(MAX_CALLS + 1, &self));
+            }
+            calls.push(Call { name, account_id, from_account_id, call_id });
+        }
+        Ok(Calls(calls))
+    }
+}
+
+/// The arguments of one call.
+struct Arguments {
+    account_id: Option<AccountId>,
+    from_account_id: Option<AccountId>,
+}
+
+impl<'de> Deserialize<'de> for Arguments {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ArgumentsVisitor)
+    }
+}
+
+struct ArgumentsVisitor;
+
+impl<'de> Visitor<'de> for ArgumentsVisitor {
+    type Value = Arguments;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of arguments")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut account_id, mut from_account_id) = (None, None);
+        while let Some(Text(name)) = map.next_key()? {
+            match &*name {
+                "accountId" => once(&mut account_id, map.next_value::<&RawValue>()?)?,
+                "fromAccountId" => once(&mut from_account_id, map.next_value::<&RawValue>()?)?,
+                _ => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(Arguments {
+            account_id: account_id.and_then(parse_account_id),
+            from_account_id: from_account_id.and_then(parse_account_id),
+        })
+    }
+}
+
+/// The account id, if the value is a string that is one.
+fn parse_account_id(value: &RawValue) -> Option<AccountId> {
+    let Text(text) = serde_json::from_str(value.get()).ok()?;
+    AccountId::parse(&text)
+}
+
+/// Sets `slot` unless it was set before.
+fn once<T, E: Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::custom("a member is there twice")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
