@@ -36,3 +36,6 @@ pub mod telemetry;
 pub mod state;
 
 pub mod hub;
+
+// The side of the clients.
+pub mod downstream;
