@@ -32,9 +32,6 @@ pub mod drain;
 pub mod http;
 pub mod telemetry;
 
-// The command line.
-pub mod cli;
-
 // The JMAP server.
 pub mod upstream;
 
@@ -56,3 +53,6 @@ pub mod session;
 pub mod api;
 
 pub mod downstream;
+
+// The command line.
+pub mod cli;

@@ -1,0 +1,7 @@
+//! The guard against what is known to split parsers, and against hyper itself (B1, B5).
+
+mod differential;
+mod io;
+mod machine;
+mod payloads;
+mod reference;
