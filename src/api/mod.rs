@@ -11,6 +11,7 @@
 //! forwarded as they came, and the probe asks upstream (architecture D5).
 
 pub mod calls;
+mod invocation;
 pub mod observed;
 pub mod request;
 pub mod scanner;

@@ -3,7 +3,7 @@
 //! The rules are those of §5.1 to §5.5; how much a fact is worth is for the tracker to judge.
 
 use crate::jmap::id::{AccountId, DataType, State};
-use crate::state::Fact;
+use crate::state::fact::Fact;
 
 /// What one scan of an API response found.
 #[derive(Debug, Clone, PartialEq, Eq)]
