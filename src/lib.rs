@@ -47,6 +47,9 @@ pub mod streams;
 
 pub mod event_source;
 
+// Asks upstream for states.
+pub mod probe;
+
 // The routes, and the way to them.
 pub mod session;
 
@@ -54,5 +57,11 @@ pub mod api;
 
 pub mod downstream;
 
+// Health and metrics.
+pub mod admin;
+
 // The command line.
 pub mod cli;
+
+// All of it put together.
+pub mod app;

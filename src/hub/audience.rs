@@ -65,6 +65,8 @@ pub(super) struct Audience {
     accounts: Vec<(AccountKey, u64)>,
     views: Vec<Arc<View>>,
     subscribers: usize,
+    /// Upstream refused the credential: its streams are ending, and nothing is asked with it.
+    pub(super) revoked: bool,
 }
 
 impl Audience {
@@ -164,6 +166,7 @@ impl Hub {
                 accounts: Vec::new(),
                 views: Vec::new(),
                 subscribers: 0,
+                revoked: false,
             };
             inner.audiences.insert(credential, audience);
         }
@@ -226,6 +229,7 @@ impl Hub {
         let Some(audience) = inner.audiences.get_mut(&credential) else { return };
         let live = !audience.views.is_empty();
         audience.principal = Arc::clone(principal);
+        audience.revoked = false;
         let filters: Vec<TypeFilter> =
             audience.views.iter().map(|view| view.filter.clone()).collect();
         let old = std::mem::take(&mut audience.accounts);
@@ -280,8 +284,11 @@ impl Hub {
 
     /// Upstream no longer accepts `credential`: its streams end.
     pub fn revoke(&self, credential: CredentialKey) {
-        for view in self.lock().audience(credential).into_iter().flat_map(|a| &a.views) {
-            view.revoke();
+        if let Some(audience) = self.lock().audiences.get_mut(&credential) {
+            audience.revoked = true;
+            for view in &audience.views {
+                view.revoke();
+            }
         }
     }
 

@@ -135,7 +135,7 @@ impl Hub {
                 audience.principal.accounts.get(&key.id).is_some_and(|access| access.is_personal);
             (owner == Some(audience.principal.id), personal)
         };
-        let audience = inner.audiences_of(key).max_by_key(rank)?;
+        let audience = inner.audiences_of(key).filter(|a| !a.revoked).max_by_key(rank)?;
         let principal = Arc::clone(&audience.principal);
         let access = principal.accounts.get(&key.id)?;
         let types = inner.tracker.wanted_types(key, &offered(&access.capabilities));

@@ -1,0 +1,317 @@
+//! The composition root: builds every part in the order of the picture in the crate's
+//! documentation, starts them, and ends them in the opposite order (architecture D12).
+//!
+//! Start-up waits for nobody: neither upstream nor Redis need be there.
+
+mod limits;
+mod probing;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::admin::{Admin, Door, PULSE};
+use crate::api::Calls;
+use crate::auth::revalidate::{self, Finding};
+use crate::auth::{Authority, CredentialKey};
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::downstream::connection::Connections;
+use crate::downstream::cors::Cors;
+use crate::downstream::dispatch::Dispatch;
+use crate::downstream::listener::{self, Listener};
+use crate::downstream::router::Router;
+use crate::downstream::tls::{self, Certificate};
+use crate::drain::{Drain, Phase};
+use crate::event_source::EventSources;
+use crate::hub::{self, Hub};
+use crate::probe::Prober;
+use crate::session::Sessions;
+use crate::streams::Engine;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{TlsError, Upstream};
+
+/// Why the proxy does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address is taken, or not ours.
+    #[error(transparent)]
+    Listen(#[from] listener::Error),
+    /// TLS towards clients.
+    #[error("set up TLS for clients")]
+    Certificate(#[from] tls::Error),
+    /// TLS towards upstream.
+    #[error("set up TLS towards upstream")]
+    Upstream(#[from] TlsError),
+    /// The operating system gives no threads or signals.
+    #[error("start the runtime")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// A proxy that serves.
+pub struct Running {
+    /// What the listeners are bound to, ports resolved.
+    pub addresses: Addresses,
+    /// The parts that others may want to look at.
+    pub health: Arc<Health>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// What the process may hold.
+    pub streams: usize,
+    /// The limit of open descriptors in force.
+    pub descriptors: u64,
+    hub: Arc<Hub>,
+    engine: Arc<Engine>,
+    drain: Drain,
+    settings: crate::config::Drain,
+    background: JoinSet<()>,
+    side_doors: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Bound addresses, as `host:port` or `unix:path`.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// For clients.
+    pub downstream: Vec<String>,
+    /// Metrics, unless off.
+    pub admin: Option<String>,
+    /// Health, unless off.
+    pub probes: Option<String>,
+}
+
+/// Starts a proxy on the present runtime. It serves when this returns.
+///
+/// # Errors
+/// See [`Error`].
+pub fn start(config: Config) -> Result<Running, Error> {
+    let room = limits::room(&config.limits);
+    let (drain, metrics, health) = (Drain::default(), Metrics::default(), Arc::<Health>::default());
+    let doors = Doors::bind(&config)?;
+    let addresses = doors.addresses();
+    let certificate = config.downstream.tls.clone();
+    let certificate = certificate
+        .map(|files| Certificate::load(files, config.downstream.http2).map(Arc::new))
+        .transpose()?;
+    let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health))?);
+    let authority = Arc::new(Authority::new(
+        Arc::clone(&upstream),
+        config.auth.clone(),
+        config.limits.session_size,
+        drain.clone(),
+    ));
+    let hub = Hub::new(hub::Limits {
+        per_user: config.limits.streams_per_user,
+        accounts: config.limits.accounts,
+        scope: config.upstream.account_scope,
+    });
+    let engine =
+        Engine::new(config.event_source.clone(), room.streams, drain.clone(), metrics.clone());
+    let mut background = JoinSet::new();
+    let (prober, asked) =
+        Prober::new(&config.probe, drain.clone(), metrics.clone(), Arc::clone(&health));
+    background.spawn(probing::feed(Arc::clone(&hub), asked));
+    let (h, a, u) = (Arc::clone(&hub), Arc::clone(&authority), Arc::clone(&upstream));
+    background.spawn(async move { probing::run(prober, h, a, u).await });
+    let turning = Arc::clone(&engine);
+    background.spawn(async move { turning.run().await });
+    let (asked, live, told) = (Arc::clone(&authority), Arc::clone(&hub), Arc::clone(&hub));
+    let tell = move |key, finding| found(&told, key, finding);
+    background.spawn(revalidate::run(asked, move || live.live(), tell));
+
+    let dispatch = Dispatch {
+        router: Router::new(&config),
+        cors: Cors::new(config.cors.clone()),
+        sessions: Sessions::new(&config, Arc::clone(&upstream), Arc::clone(&authority)),
+        calls: Calls::new(
+            Arc::clone(&upstream),
+            Arc::clone(&authority),
+            Arc::clone(&hub),
+            config.limits.clone(),
+        ),
+        event_sources: EventSources::new(
+            Arc::clone(&hub),
+            authority,
+            Arc::clone(&engine),
+            config.event_source.clone(),
+        ),
+        upstream,
+        metrics: metrics.clone(),
+        drain: drain.clone(),
+        config: config.clone(),
+    };
+    let connections = Arc::new(Connections {
+        dispatch: Arc::new(dispatch),
+        engine: Arc::clone(&engine),
+        drain: drain.clone(),
+    });
+    if let Some(certificate) = certificate.clone() {
+        let health = Arc::clone(&health);
+        background.spawn(async move { certificate.watch(&health).await });
+    }
+    let admin = Arc::new(Admin {
+        health: Arc::clone(&health),
+        drain: drain.clone(),
+        ready_requires: config.admin.ready_requires.clone(),
+        registry: metrics.registry(),
+        pulse: AtomicU64::new(Moment::now().0),
+    });
+    let pulse = Arc::clone(&admin);
+    background.spawn(async move {
+        loop {
+            pulse.beat();
+            tokio::time::sleep(PULSE).await;
+        }
+    });
+    let permits = Arc::new(Semaphore::new(room.connections));
+    for listener in doors.downstream {
+        background.spawn(listener::serve(
+            listener,
+            Arc::clone(&connections),
+            certificate.clone(),
+            Arc::clone(&permits),
+        ));
+    }
+    let side_doors = side_doors(admin, doors.admin, doors.probes)?;
+    Ok(Running {
+        addresses,
+        health,
+        metrics,
+        streams: room.streams,
+        descriptors: room.descriptors,
+        hub,
+        engine,
+        drain,
+        settings: config.drain,
+        background,
+        side_doors,
+    })
+}
+
+fn found(hub: &Hub, key: CredentialKey, finding: Finding) {
+    match finding {
+        Finding::Accepted(principal) => hub.revalidated(key, &principal),
+        Finding::Refused => hub.revoke(key),
+    }
+}
+
+impl Running {
+    /// Ends it all: not ready for `drain.pre_stop`, then requests finish and streams close over
+    /// `drain.window`. `hurry` ends it now.
+    pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
+        let orderly = async {
+            self.drain.enter(Phase::NotReady);
+            tokio::time::sleep(self.settings.pre_stop).await;
+            self.engine.begin_drain(self.settings.window);
+            self.drain.enter(Phase::Draining);
+            self.hub.wake_all();
+            tracing::info!(streams = self.engine.live(), "draining");
+            if tokio::time::timeout(self.settings.window, self.drain.idle()).await.is_err() {
+                tracing::warn!(
+                    left = self.drain.tracked(),
+                    "drain.window is over: what is left is cut"
+                );
+            }
+        };
+        tokio::select! {
+            () = orderly => {}
+            () = hurry => {}
+        }
+        self.drain.enter(Phase::Ended);
+        self.hub.wake_all();
+        // What is left needs only to be polled once more.
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.drain.idle()).await;
+        self.background.shutdown().await;
+        if let Some(thread) = self.side_doors.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    /// Tasks, connections and streams that live.
+    #[must_use]
+    pub fn tracked(&self) -> usize {
+        self.drain.tracked()
+    }
+}
+
+/// The bound listeners.
+struct Doors {
+    downstream: Vec<Listener>,
+    admin: Option<Listener>,
+    probes: Option<Listener>,
+}
+
+impl Doors {
+    fn bind(config: &Config) -> Result<Self, listener::Error> {
+        let downstream = config.downstream.listen.iter().map(Listener::bind);
+        Ok(Self {
+            downstream: downstream.collect::<Result<_, _>>()?,
+            admin: config.admin.listen.as_ref().map(Listener::bind).transpose()?,
+            probes: config.admin.probes.as_ref().map(Listener::bind).transpose()?,
+        })
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses {
+            downstream: self.downstream.iter().map(Listener::address).collect(),
+            admin: self.admin.as_ref().map(Listener::address),
+            probes: self.probes.as_ref().map(Listener::address),
+        }
+    }
+}
+
+/// Serves admin and probes on a thread with a runtime of its own.
+fn side_doors(
+    admin: Arc<Admin>,
+    door: Option<Listener>,
+    probes: Option<Listener>,
+) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
+    let doors = [(door, Door::Admin), (probes, Door::Probes)];
+    let doors: Vec<_> =
+        doors.into_iter().filter_map(|(listener, door)| Some((listener?, door))).collect();
+    if doors.is_empty() {
+        return Ok(None);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
+        runtime.block_on(async {
+            let mut serving = JoinSet::new();
+            for (listener, door) in doors {
+                serving.spawn(Arc::clone(&admin).serve(listener, door));
+            }
+            while serving.join_next().await.is_some() {}
+        });
+    })?;
+    Ok(Some(thread))
+}
+
+/// Runs a proxy until SIGTERM or SIGINT, then ends it in order; a second signal ends it now.
+/// `started` is told once it serves.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(config: Config, started: impl FnOnce(&Running)) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let running = start(config)?;
+        started(&running);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let hurry = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        running.stop(hurry).await;
+        Ok(())
+    })
+}

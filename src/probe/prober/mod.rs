@@ -1,0 +1,221 @@
+//! The task that asks upstream for states (architecture D8).
+//!
+//! Knows neither connections nor subscribers: who starts it hands over three closures ([`Wiring`]).
+//! Every decision is taken in the pure parts beside this file; here are the clock and the waiting.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::sleep_until;
+
+use super::answer::{AccountError, Lost, Reply};
+use super::desk::Shared;
+use super::plan::Subject;
+use super::quarantine::Quarantined;
+use super::schedule::{Ended, Next};
+use super::visit::Visit;
+use crate::clock::Moment;
+use crate::config;
+use crate::drain::{Drain, Phase};
+use crate::jmap::id::DataType;
+use crate::state::fact::{AccountKey, Delivery, Exchange, ProbeAnswer, Probed};
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+
+/// What the prober needs from its surroundings. `C` is a credential, which it hands back unread.
+pub struct Wiring<L, A, T> {
+    /// `Fn(&AccountKey) -> Option<(Subject, C)>`: what is known of an account now, and whom to ask as;
+    /// `None` when nobody watches it.
+    pub look: L,
+    /// `Fn(Ask<C>) -> impl Future<Output = Result<Reply, Lost>>`: POSTs the body to upstream's API with
+    /// the credential. Dropped after `probe.timeout`.
+    pub ask: A,
+    /// `Fn(Told<C>)`: takes what was learnt. Called between two requests of a probe: must not block.
+    pub tell: T,
+}
+
+/// One request to send.
+#[derive(Debug, Clone)]
+pub struct Ask<C> {
+    /// Whom to ask as.
+    pub credential: C,
+    /// The account asked about.
+    pub key: AccountKey,
+    /// The JSON body.
+    pub body: Bytes,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told<C> {
+    /// A probe goes out (`Tracker::probe_sent`). Unless the drain begins, [`Self::Answered`] follows
+    /// once or several times, the last time complete.
+    Sent(AccountKey),
+    /// Upstream answered a request, or the probe is over.
+    Answered(Answers<C>),
+    /// 401: the streams of this credential end (D8), and [`Wiring::look`] gives it no more.
+    Unauthorized {
+        /// Whom upstream was asked as.
+        credential: C,
+    },
+    /// The credential may not see the account as it could: its Session is to be fetched again (D9).
+    Revalidate {
+        /// Whom upstream was asked as.
+        credential: C,
+        /// The account asked about.
+        key: AccountKey,
+        /// What upstream said.
+        error: AccountError,
+    },
+}
+
+/// See [`Told::Answered`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers<C> {
+    /// The account asked about.
+    pub key: AccountKey,
+    /// Whom upstream was asked as.
+    pub credential: C,
+    /// Who asked, and when.
+    pub at: Exchange,
+    /// What was said, by type. In the complete answer also each type that was wanted and has got no
+    /// answer, left alone or broken, as failed.
+    pub types: Vec<(DataType, ProbeAnswer)>,
+    /// What was learnt of new Email, when asked.
+    pub delivery: Option<Delivery>,
+    /// Whether the probe is over.
+    pub complete: bool,
+    /// `sessionState` (§3.4), as upstream gave it.
+    pub session_state: Option<String>,
+}
+
+impl<C> Answers<C> {
+    /// The part that the tracker takes.
+    #[must_use]
+    pub fn probed(&self) -> Probed<'_> {
+        Probed { answers: &self.types, delivery: self.delivery.clone(), complete: self.complete }
+    }
+}
+
+/// Tells the prober what to ask. Cheap to clone; never waits, loses nothing.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Shared>);
+
+/// The task, to be run once.
+#[derive(Debug)]
+pub struct Prober {
+    shared: Arc<Shared>,
+    drain: Drain,
+}
+
+impl Prober {
+    /// A prober with nothing to do yet; it works once [`Self::run`] is polled.
+    #[must_use]
+    pub fn new(
+        config: &config::Probe,
+        drain: Drain,
+        metrics: Metrics,
+        health: Arc<Health>,
+    ) -> (Self, Handle) {
+        let shared = Arc::new(Shared::new(config, metrics, health));
+        (Self { shared: Arc::clone(&shared), drain }, Handle(shared))
+    }
+
+    /// Asks until the drain begins; probes under way end with it.
+    pub async fn run<C, L, A, F, T>(self, wiring: Wiring<L, A, T>)
+    where
+        C: Clone + Send + Sync + 'static,
+        L: Fn(&AccountKey) -> Option<(Subject, C)> + Send + Sync + 'static,
+        A: Fn(Ask<C>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Reply, Lost>> + Send + 'static,
+        T: Fn(Told<C>) + Send + Sync + 'static,
+    {
+        let wiring = Arc::new(wiring);
+        loop {
+            let next = self.shared.due();
+            let pause = match next {
+                Next::Ask(key) => {
+                    self.start(&wiring, key);
+                    continue;
+                }
+                Next::At(moment) => Some(moment),
+                Next::Idle => None,
+            };
+            tokio::select! {
+                () = self.drain.reached(Phase::Draining) => return,
+                () = self.shared.wake.notified() => {}
+                () = sleep_until(pause.unwrap_or_default().instant()), if pause.is_some() => {}
+            }
+        }
+    }
+
+    /// Starts the probe of an account that the schedule has handed out.
+    fn start<C, L, A, F, T>(&self, wiring: &Arc<Wiring<L, A, T>>, key: AccountKey)
+    where
+        C: Clone + Send + Sync + 'static,
+        L: Fn(&AccountKey) -> Option<(Subject, C)> + Send + Sync + 'static,
+        A: Fn(Ask<C>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Reply, Lost>> + Send + 'static,
+        T: Fn(Told<C>) + Send + Sync + 'static,
+    {
+        let now = Moment::now();
+        let Some((subject, credential)) = (wiring.look)(&key) else {
+            self.shared.desk().schedule.finished(&key, Ended::Idle, None, now);
+            return;
+        };
+        let Some(visit) = Visit::open(&self.shared, key, subject, now) else { return };
+        let wiring = Arc::clone(wiring);
+        let drain = self.drain.clone();
+        self.drain.spawn(async move {
+            tokio::select! {
+                () = drain.reached(Phase::Draining) => {}
+                () = visit.run(credential, &wiring.ask, &wiring.tell) => {}
+            }
+        });
+    }
+}
+
+impl Handle {
+    /// Starts watching an account that has its first live subscriber. Its baseline is to be
+    /// [`requested`](Self::request).
+    pub fn watch(&self, key: &AccountKey) {
+        self.0.desk().schedule.watch(key, Moment::now());
+        self.0.wake.notify_one();
+    }
+
+    /// Asks for a probe at once: a baseline, or a hint (D7). Gives whether the account is watched.
+    pub fn request(&self, key: &AccountKey) -> bool {
+        let is_watched = self.0.desk().schedule.request(key, Moment::now());
+        self.0.wake.notify_one();
+        is_watched
+    }
+
+    /// Stops watching an account whose last live subscriber has gone.
+    pub fn remove(&self, key: &AccountKey) {
+        let mut desk = self.0.desk();
+        desk.schedule.remove(key);
+        desk.quarantine.forget(key);
+        self.0.count_quarantined(&desk);
+    }
+
+    /// Notes that somebody else's request for the type was answered, which ends its quarantine.
+    pub fn seen_answered(&self, key: &AccountKey, data_type: &DataType) {
+        self.0.answered(key, data_type, Moment::now());
+    }
+
+    /// Notes that upstream is back: accounts that were backing off are asked about within seconds.
+    pub fn upstream_is_back(&self) {
+        self.0.desk().schedule.heal(Moment::now());
+        self.0.wake.notify_one();
+    }
+
+    /// The types that are not asked for now, for the operator.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        self.0.desk().quarantine.list(Moment::now())
+    }
+}
+
+#[cfg(test)]
+mod tests;
