@@ -1,10 +1,16 @@
 //! The command: reads the command line and the settings, sets the log up, and runs what is asked.
 
-use std::env;
 use std::io::{self, IsTerminal};
+use std::{env, fmt};
 
+use jmap_push_proxy::app;
 use jmap_push_proxy::cli::{self, Command, Environment, Exit, Settings};
 use jmap_push_proxy::telemetry::logging;
+
+/// Memory comes back after a storm of connections; glibc's would keep it (docs/performance.md, M6).
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> Exit {
     let environment = cli::environment();
@@ -29,6 +35,31 @@ fn run(settings: &Settings, environment: Environment) -> Exit {
         cli::tell(&format!("error: {error}"));
         return Exit::Failure;
     }
-    // WIRE: app::run(config), whose errors are logged with their causes and are Exit::Failure.
-    Exit::Done
+    let style = logging::Style::new(config.log.format, terminal, false);
+    let ended = app::run(config, |summary| match style {
+        logging::Style::Human { .. } => cli::tell(summary.to_string().trim_end()),
+        logging::Style::Json => summary.log(),
+    });
+    match ended {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "stopped");
+            Exit::Failure
+        }
+    }
+}
+
+/// An error with its causes, outermost first.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to {}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }

@@ -18,6 +18,7 @@ use crate::admin::{Admin, Door, PULSE};
 use crate::api::Calls;
 use crate::auth::revalidate::{self, Finding};
 use crate::auth::{Authority, CredentialKey};
+use crate::cli::summary::{Listeners, Offer, Seen, Summary};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::downstream::connection::Connections;
@@ -29,12 +30,14 @@ use crate::downstream::tls::{self, Certificate};
 use crate::drain::{Drain, Phase};
 use crate::event_source::EventSources;
 use crate::hub::{self, Hub};
+use crate::jmap::session::Session;
 use crate::probe::Prober;
 use crate::session::Sessions;
+use crate::session::rewrite::WEBSOCKET;
 use crate::streams::Engine;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{TlsError, Upstream};
+use crate::upstream::{Affinity, TlsError, Upstream};
 
 /// Why the proxy does not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +59,7 @@ pub enum Error {
 /// A proxy that serves.
 pub struct Running {
     /// What the listeners are bound to, ports resolved.
-    pub addresses: Addresses,
+    pub addresses: Listeners,
     /// The parts that others may want to look at.
     pub health: Arc<Health>,
     /// Counts.
@@ -65,23 +68,13 @@ pub struct Running {
     pub streams: usize,
     /// The limit of open descriptors in force.
     pub descriptors: u64,
+    upstream: Arc<Upstream>,
     hub: Arc<Hub>,
     engine: Arc<Engine>,
     drain: Drain,
-    settings: crate::config::Drain,
+    config: Config,
     background: JoinSet<()>,
     side_doors: Option<std::thread::JoinHandle<()>>,
-}
-
-/// Bound addresses, as `host:port` or `unix:path`.
-#[derive(Debug, Clone, Default)]
-pub struct Addresses {
-    /// For clients.
-    pub downstream: Vec<String>,
-    /// Metrics, unless off.
-    pub admin: Option<String>,
-    /// Health, unless off.
-    pub probes: Option<String>,
 }
 
 /// Starts a proxy on the present runtime. It serves when this returns.
@@ -139,7 +132,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
             Arc::clone(&engine),
             config.event_source.clone(),
         ),
-        upstream,
+        upstream: Arc::clone(&upstream),
         metrics: metrics.clone(),
         drain: drain.clone(),
         config: config.clone(),
@@ -183,10 +176,11 @@ pub fn start(config: Config) -> Result<Running, Error> {
         metrics,
         streams: room.streams,
         descriptors: room.descriptors,
+        upstream,
         hub,
         engine,
         drain,
-        settings: config.drain,
+        config,
         background,
         side_doors,
     })
@@ -205,12 +199,12 @@ impl Running {
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
         let orderly = async {
             self.drain.enter(Phase::NotReady);
-            tokio::time::sleep(self.settings.pre_stop).await;
-            self.engine.begin_drain(self.settings.window);
+            tokio::time::sleep(self.config.drain.pre_stop).await;
+            self.engine.begin_drain(self.config.drain.window);
             self.drain.enter(Phase::Draining);
             self.hub.wake_all();
             tracing::info!(streams = self.engine.live(), "draining");
-            if tokio::time::timeout(self.settings.window, self.drain.idle()).await.is_err() {
+            if tokio::time::timeout(self.config.drain.window, self.drain.idle()).await.is_err() {
                 tracing::warn!(
                     left = self.drain.tracked(),
                     "drain.window is over: what is left is cut"
@@ -228,6 +222,39 @@ impl Running {
         self.background.shutdown().await;
         if let Some(thread) = self.side_doors.take() {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    /// What runs and what it leads to. Asks upstream what it offers, for at most a second: the proxy
+    /// serves all the while.
+    pub async fn summary(&self) -> Summary {
+        let asked = tokio::time::timeout(Duration::from_secs(1), self.offer()).await;
+        let seen = Seen {
+            listeners: self.addresses.clone(),
+            session: asked.unwrap_or(Offer::Unknown),
+            descriptors: self.descriptors,
+            streams: self.streams,
+            troubles: self.health.troubles().into_iter().collect(),
+        };
+        Summary::new(&self.config, &seen)
+    }
+
+    async fn offer(&self) -> Offer {
+        let mut headers = http::HeaderMap::new();
+        let host = http::HeaderValue::from_str(self.upstream.default_authority());
+        headers.extend(host.ok().map(|host| (http::header::HOST, host)));
+        let path = &self.config.upstream.session_path;
+        let limit = self.config.limits.session_size;
+        let fetched = self.upstream.fetch_session(path, &headers, Affinity::default(), limit).await;
+        match fetched {
+            Ok(fetched) if fetched.status == http::StatusCode::OK => Session::parse(&fetched.body)
+                .map_or(Offer::Unknown, |session| Offer::Session {
+                    capabilities: session.capabilities.len(),
+                    event_source: session.event_source_url.is_some(),
+                    web_socket: session.capabilities.contains_key(WEBSOCKET),
+                }),
+            Ok(fetched) if matches!(fetched.status.as_u16(), 401 | 403) => Offer::Private,
+            _ => Offer::Unknown,
         }
     }
 
@@ -255,8 +282,8 @@ impl Doors {
         })
     }
 
-    fn addresses(&self) -> Addresses {
-        Addresses {
+    fn addresses(&self) -> Listeners {
+        Listeners {
             downstream: self.downstream.iter().map(Listener::address).collect(),
             admin: self.admin.as_ref().map(Listener::address),
             probes: self.probes.as_ref().map(Listener::address),
@@ -290,17 +317,17 @@ fn side_doors(
 }
 
 /// Runs a proxy until SIGTERM or SIGINT, then ends it in order; a second signal ends it now.
-/// `started` is told once it serves.
+/// `started` is told what runs, once it serves.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(config: Config, started: impl FnOnce(&Running)) -> Result<(), Error> {
+pub fn run(config: Config, started: impl FnOnce(&Summary)) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let running = start(config)?;
-        started(&running);
+        started(&running.summary().await);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

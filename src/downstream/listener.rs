@@ -51,15 +51,18 @@ impl Listener {
             Listen::Tcp(address) => bind_tcp(*address).map(Self::Tcp),
             Listen::Unix(path) => bind_unix(path).map(|unix| Self::Unix(unix, path.clone())),
         };
-        bound.map_err(|source| Error { address: describe(listen), source })
+        bound.map_err(|source| Error { address: listen.to_string(), source })
     }
 
-    /// What it is bound to, for a person: `127.0.0.1:8888`, `unix:/run/proxy.sock`.
+    /// What it is bound to; the port is real where the settings say 0.
     #[must_use]
-    pub fn address(&self) -> String {
+    pub fn address(&self) -> Listen {
         match self {
-            Self::Tcp(tcp) => tcp.local_addr().map_or_else(|_| "?".to_owned(), |at| at.to_string()),
-            Self::Unix(_, path) => format!("unix:{}", path.display()),
+            // A bound socket has an address.
+            Self::Tcp(tcp) => {
+                Listen::Tcp(tcp.local_addr().unwrap_or(SocketAddr::from(([0; 4], 0))))
+            }
+            Self::Unix(_, path) => Listen::Unix(path.clone()),
         }
     }
 
@@ -114,13 +117,6 @@ fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
 fn is_socket(path: &PathBuf) -> bool {
     use std::os::unix::fs::FileTypeExt;
     std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
-}
-
-fn describe(listen: &Listen) -> String {
-    match listen {
-        Listen::Tcp(address) => address.to_string(),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
-    }
 }
 
 /// Accepts connections until the drain begins. When `room` is used up: no more are accepted, and
