@@ -3,19 +3,19 @@
 //! One function per section reads all of it before it gives up, so that one run finds every mistake.
 //! Ranges stand here and, held to it by a test, in `proxy.toml`'s comments.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address;
+use super::doors;
 use super::mistake::Fault;
 use super::quantity::Range;
 use super::raw::closest;
 use super::reader::{Reader, is_off};
 use super::secret::Secret;
 use super::{
-    AccountScope, Admin, Auth, Config, Cors, CorsMode, Downstream, Drain, EventSource, Limits,
-    Listen, Log, LogFormat, Probe, QueryMode, Redis, Requirement, TlsFiles, Upstream,
-    UpstreamAddress, UpstreamHttp, UpstreamPush, UpstreamTarget,
+    AccountScope, Admin, Auth, Config, Cors, CorsMode, Downstream, Drain, EventSource, Limits, Log,
+    LogFormat, Probe, QueryMode, Redis, Requirement, TlsFiles, Upstream, UpstreamHttp,
+    UpstreamPush,
 };
 
 const KB: u64 = 1 << 10;
@@ -61,7 +61,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         drain: drain?,
         log: log?,
     };
-    doors(reader, &config);
+    doors::check(reader, &config);
     Some(config)
 }
 
@@ -183,8 +183,8 @@ fn event_source(reader: &mut Reader<'_>, upstream: Option<&Upstream>) -> Option<
         "event_source.throttle",
         Range::times(MILLISECOND * 10, MINUTE).or_zero("for each at once"),
     );
-    // §7.3: the server may bound the interval, "but MUST NOT" so far that these are refused:
-    // at least 30 s must be granted, and at most 300 s.
+    // §7.3: "servers MUST NOT have a minimum allowed value higher than 30 or a maximum allowed value
+    // less than 300."
     let ping_min = time(reader, "event_source.ping_min", Range::times(SECOND, SECOND * 30));
     let ping_max = time(reader, "event_source.ping_max", Range::times(SECOND * 300, DAY));
     let keep_alive = time(
@@ -348,59 +348,6 @@ fn log_filter(text: &str) -> Result<String, Fault> {
             what: "a log filter",
             wanted: "a level, or directives such as \"info,jmap_push_proxy::probe=debug\"",
         }),
-    }
-}
-
-/// Listeners must not meet each other, nor upstream be one of them.
-fn doors(reader: &mut Reader<'_>, config: &Config) {
-    let doors: Vec<(&'static str, &Listen)> = config
-        .downstream
-        .listen
-        .iter()
-        .map(|listen| ("downstream.listen", listen))
-        .chain(config.admin.listen.iter().map(|listen| ("admin.listen", listen)))
-        .chain(config.admin.probes.iter().map(|listen| ("admin.probes", listen)))
-        .collect();
-    for (index, (key, listen)) in doors.iter().enumerate() {
-        let earlier = doors.iter().take(index).find(|(_, other)| meet(listen, other));
-        if let Some((other, _)) = earlier {
-            reader.conflict(other, key, "each listener needs an address of its own");
-        }
-        if config.upstream.addresses.iter().any(|address| leads_to(address, listen)) {
-            reader.conflict(key, "upstream.url", "the proxy would be its own upstream");
-        }
-    }
-}
-
-/// Whether two listeners cannot both be opened.
-fn meet(a: &Listen, b: &Listen) -> bool {
-    match (a, b) {
-        (Listen::Unix(a), Listen::Unix(b)) => a == b,
-        (Listen::Tcp(a), Listen::Tcp(b)) => {
-            let same_ip = a.ip() == b.ip()
-                || (a.is_ipv4() == b.is_ipv4()
-                    && (a.ip().is_unspecified() || b.ip().is_unspecified()));
-            a.port() == b.port() && a.port() != 0 && same_ip
-        }
-        _ => false,
-    }
-}
-
-/// Whether an upstream address certainly ends at a listener of ours.
-fn leads_to(address: &UpstreamAddress, listen: &Listen) -> bool {
-    match (&address.target, listen) {
-        (UpstreamTarget::Unix(path), Listen::Unix(own)) => path == own,
-        (UpstreamTarget::Tcp(host, port), Listen::Tcp(own)) => {
-            let ip = if host == "localhost" {
-                Some(IpAddr::from([127, 0, 0, 1]))
-            } else {
-                host.parse().ok()
-            };
-            let same =
-                |ip: IpAddr| ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified());
-            *port == own.port() && ip.is_some_and(same)
-        }
-        _ => false,
     }
 }
 

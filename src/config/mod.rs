@@ -24,6 +24,7 @@ pub use raw::{DEFAULTS, ENVIRONMENT_PREFIX, variable};
 
 mod address;
 mod check;
+mod doors;
 mod load;
 mod mistake;
 mod quantity;

@@ -100,7 +100,8 @@ impl Known {
         SECRETS.iter().any(|key| text.contains(last_name(key)))
     }
 
-    fn is_section(&self, path: &str) -> bool {
+    /// Whether settings stand below this path.
+    pub(super) fn is_section(&self, path: &str) -> bool {
         self.0.iter().any(|key| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
     }
 

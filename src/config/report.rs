@@ -48,7 +48,7 @@ impl Excerpt {
         let (wrong, suffix) = rest.split_at_checked(length).unwrap_or((rest, ""));
         let plain = is_plain(earlier, &format!("{prefix}{rest}"), known);
         let column = prefix.chars().count() + 1;
-        let mut text = if plain || prefix.trim().is_empty() || is_assignment(prefix) {
+        let mut text = if plain || is_punctuation(prefix) || is_assignment(prefix) {
             mask_user(prefix)
         } else {
             // As wide as what it hides, so that the column in the report is that of the file.
@@ -57,9 +57,9 @@ impl Excerpt {
         let marked = text.len();
         text.push_str(&if secret { HIDDEN.to_owned() } else { mask_user(wrong) });
         let marked = marked..text.len();
-        if plain {
+        if plain || is_punctuation(suffix) {
             text.push_str(&mask_user(suffix));
-        } else if !secret && !suffix.trim().is_empty() {
+        } else if !secret {
             text.push_str(HIDDEN);
         }
         let line = earlier.matches('\n').count() + 1;
@@ -141,6 +141,11 @@ fn mask_user(text: &str) -> String {
     }
 }
 
+/// Nothing but what stands between values.
+fn is_punctuation(text: &str) -> bool {
+    text.chars().all(|c| "[], \t".contains(c))
+}
+
 /// `key = ` and nothing after it, but perhaps the bracket of a list.
 fn is_assignment(text: &str) -> bool {
     let text = text.trim_end();
@@ -148,28 +153,24 @@ fn is_assignment(text: &str) -> bool {
     text.strip_suffix('=').is_some_and(|key| leading_word(key.trim()) == key.trim())
 }
 
-/// Whether nothing on this line can be a secret: it belongs to a known setting that is none, or is
-/// the head of a section.
+/// Whether nothing on this line can be a secret: it sets a known setting that is none, or is the head
+/// of a known section. What goes on from the line before is never plain: to whom it belongs cannot be known
+/// when a quote or a bracket is missing.
 fn is_plain(earlier: &str, line: &str, known: &Known) -> bool {
-    let trimmed = line.trim_start();
-    if trimmed.starts_with('[') {
-        return trimmed.chars().all(|c| c.is_ascii_alphanumeric() || "[]_-. ".contains(c));
+    let line = line.trim_start();
+    if let Some(head) = line.strip_prefix('[') {
+        let head = head.trim_start_matches('[');
+        let section = leading_word(head);
+        let rest = head.strip_prefix(section).unwrap_or_default();
+        return known.is_section(section) && rest.chars().all(|c| c == ']' || c == ' ');
     }
-    let word = leading_word(trimmed);
-    let mut before = earlier.lines().rev().map(str::trim_start);
-    // A list may go on over several lines.
-    let owner = match word {
-        "" => before.by_ref().map(leading_word).find(|word| !word.is_empty()).unwrap_or_default(),
-        word => word,
+    let word = leading_word(line);
+    let head = earlier.lines().rev().find_map(|line| line.trim_start().strip_prefix('['));
+    let key = match head.map(|head| leading_word(head.trim_start_matches('['))) {
+        Some(section) => format!("{section}.{word}"),
+        None => word.to_owned(),
     };
-    let section =
-        before.find_map(|line| line.strip_prefix('[')).map(|head| head.trim_start_matches('['));
-    let key = match section.map(leading_word) {
-        Some(section) => format!("{section}.{owner}"),
-        None => owner.to_owned(),
-    };
-    let rest = trimmed.strip_prefix(word).unwrap_or_default();
-    known.is_public(&key) && !known.mentions_secret(rest)
+    known.is_public(&key) && !known.mentions_secret(line.strip_prefix(word).unwrap_or_default())
 }
 
 fn leading_word(text: &str) -> &str {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
 
+use proptest::prelude::*;
+
 use jmap_push_proxy::config::{
     Config, DEFAULTS, Flag, Listen, SettingsFile, Sources, UpstreamTarget, variable,
 };
@@ -253,4 +255,41 @@ fn secrets_are_in_no_debug_output_and_no_mistake() {
     let mistakes = Config::load(&sources).expect_err("mistakes");
     assert_eq!(mistakes.count(), 4, "{mistakes}");
     assert!(!format!("{mistakes} {mistakes:?}").contains("hunter2"), "{mistakes} {mistakes:?}");
+}
+
+/// Right, and with a secret wherever one may stand.
+const WITH_SECRETS: &str = "
+redis.url = 'redis://user:hunter2@127.0.0.1' # hunter2
+[upstream]
+url = \"https://jmap.example.org\"
+headers = [
+    \"Authorization: Bearer hunter2\",
+    'X-Key: hunter2',
+]
+[redis]
+timeout = \"5s\"
+password = \"\"\"
+hunter2\"\"\"
+[probe]
+interval = \"30s\"
+";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// A slip of the finger anywhere in the file: at worst a report, never one that tells a secret.
+    #[test]
+    fn no_slip_of_the_finger_brings_a_secret_into_the_report(
+        at in 0..WITH_SECRETS.len(),
+        gone in 0..4_usize,
+        put in "[]\\[\"'=#{},.:a \n]{0,3}",
+    ) {
+        let end = (at + gone).min(WITH_SECRETS.len());
+        let mut text = WITH_SECRETS.to_owned();
+        text.replace_range(at..end, &put);
+        if let Err(mistakes) = Config::load(&file(&text)) {
+            let told = format!("{mistakes} {mistakes:?}");
+            prop_assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
 }
