@@ -32,6 +32,9 @@ pub mod drain;
 pub mod http;
 pub mod telemetry;
 
+// The one door to Redis.
+pub mod redis;
+
 // The JMAP server.
 pub mod upstream;
 
@@ -44,6 +47,9 @@ pub mod auth;
 // Fan-out.
 pub mod hub;
 pub mod streams;
+
+// Others who tell of changes.
+pub mod notify;
 
 pub mod event_source;
 

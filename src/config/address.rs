@@ -171,12 +171,14 @@ pub(super) fn via(text: &str) -> Result<String, Fault> {
 
 /// The scheme of a Redis URL; the rest is the client's to understand. The text is secret.
 pub(super) fn redis_url(text: &str) -> Result<Secret, Fault> {
-    let schemes = ["redis://", "rediss://", "redis+unix://"];
+    let schemes =
+        ["redis://", "rediss://", "redis+unix://", "redis+sentinel://", "rediss+sentinel://"];
     if schemes.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
         return Ok(Secret::new(text.to_owned()));
     }
     malformed(
         "an address of Redis",
-        "\"redis://host:6379\", \"rediss://host\", \"redis+unix:///path\" or \"off\"",
+        "\"redis://host:6379\", \"rediss://host\", \"redis+unix:///path\", \
+         \"redis+sentinel://host:26379/service\" or \"off\"",
     )
 }

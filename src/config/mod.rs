@@ -273,7 +273,8 @@ pub enum CorsMode {
 /// `[redis]` (architecture D11). Off when `url` is empty.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    /// `redis://`, `rediss://`, `redis+unix://`; may carry user, password, database.
+    /// `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `rediss+sentinel://`; may carry
+    /// user, password, database.
     pub url: Option<Secret>,
     /// Password, over the one in the URL.
     pub password: Option<Secret>,

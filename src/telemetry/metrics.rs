@@ -6,6 +6,7 @@
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -32,6 +33,9 @@ macro_rules! metrics {
 /// A counter of events.
 type Count = Counter<u64, AtomicU64>;
 
+/// Counters of events by one label, whose values come from a closed set in the code.
+type CountBy = Family<[(&'static str, &'static str); 1], Count>;
+
 metrics! {
     requests: Count = "requests", "Requests received";
     streams: Gauge = "streams", "Live event streams";
@@ -41,4 +45,11 @@ metrics! {
     probe_failures: Count = "probe_failures", "Probe requests that upstream did not answer with JMAP";
     probe_queue: Gauge = "probe_queue", "Accounts that are due for a probe and wait for probe.budget";
     quarantined_types: Gauge = "quarantined_types", "Data types not asked for because upstream breaks on them";
+    notices: Count = "notices", "Notifications understood, from all sources";
+    notices_bad: Count = "notices_bad", "Notifications dropped because they could not be understood";
+    notices_overflowed: Count = "notices_overflowed", "Notifications dropped because the queue was full, made good by a resync";
+    notify_gaps: Count = "notify_gaps", "Times a source said that notifications may have been missed, each followed by a resync";
+    redis_up: Gauge = "redis_up", "1 while the Redis link carries notifications and its heartbeat comes back";
+    redis_connects: Count = "redis_connects", "Times the Redis link was established";
+    redis_faults: CountBy = "redis_faults", "Failures of the Redis link, label fault: what failed";
 }

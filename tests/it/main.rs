@@ -5,3 +5,7 @@
 mod cli;
 #[cfg(test)]
 mod config;
+#[cfg(test)]
+mod redis;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,112 @@
+//! The queue between the sources of notifications and the tracker: bounded, and never in a
+//! source's way.
+//!
+//! When full: what does not fit is dropped and a gap stands in for all of it: the reader learns
+//! once that something was missed and resyncs the accounts being watched, which tells it at least
+//! as much as the lost notices would have. So a source is never held up (a Redis client that does
+//! not read is cut off by the server) and memory stays bounded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc;
+
+use crate::telemetry::metrics::Metrics;
+
+use super::message::Notice;
+use super::{Event, Source};
+
+/// Notices that wait. At a few hundred bytes each, well under a megabyte.
+const CAPACITY: usize = 1_024;
+
+/// The sources' end. Cheap to clone; never waits.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    events: mpsc::Sender<Event>,
+    missed: Arc<AtomicBool>,
+    metrics: Metrics,
+}
+
+/// The reader's end.
+#[derive(Debug)]
+pub struct Inbox {
+    events: mpsc::Receiver<Event>,
+    missed: Arc<AtomicBool>,
+}
+
+/// A new queue.
+#[must_use]
+pub fn queue(metrics: Metrics) -> (Outbox, Inbox) {
+    let (sender, receiver) = mpsc::channel(CAPACITY);
+    let missed = Arc::new(AtomicBool::new(false));
+    let outbox = Outbox { events: sender, missed: Arc::clone(&missed), metrics };
+    (outbox, Inbox { events: receiver, missed })
+}
+
+impl Outbox {
+    /// Hands on a notice, or remembers a gap where the queue is full.
+    pub fn notice(&self, notice: Notice, source: Source) {
+        self.metrics.notices.inc();
+        if self.events.try_send(Event::Notice(notice, source)).is_err() {
+            self.metrics.notices_overflowed.inc();
+            self.missed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Says that notices may have been missed.
+    pub fn gap(&self) {
+        self.metrics.notify_gaps.inc();
+        if self.events.try_send(Event::Gap).is_err() {
+            self.missed.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Inbox {
+    /// The next event; `None` once every source is gone.
+    ///
+    /// Cancel safety: nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Event> {
+        // The flag is only set while the queue is full, so a reader that finds it unset has a full
+        // queue still before it and comes by here again.
+        if self.missed.swap(false, Ordering::AcqRel) {
+            return Some(Event::Gap);
+        }
+        self.events.recv().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(user: usize) -> Notice {
+        Notice::parse(format!(r#"{{"user":"{user}"}}"#).as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_becomes_one_gap() {
+        let (outbox, mut inbox) = queue(Metrics::default());
+        for user in 0..CAPACITY + 50 {
+            outbox.notice(notice(user), Source::RedisChannel);
+        }
+        assert_eq!(inbox.next().await, Some(Event::Gap), "known as soon as the reader looks");
+        for user in 0..CAPACITY {
+            let expected = Event::Notice(notice(user), Source::RedisChannel);
+            assert_eq!(inbox.next().await, Some(expected));
+        }
+        assert_eq!(outbox.metrics.notices_overflowed.get(), 50);
+        drop(outbox);
+        assert_eq!(inbox.next().await, None, "one gap for all that was missed");
+    }
+
+    #[tokio::test]
+    async fn a_gap_that_does_not_fit_is_told_all_the_same() {
+        let (outbox, mut inbox) = queue(Metrics::default());
+        for user in 0..CAPACITY {
+            outbox.notice(notice(user), Source::RedisStream);
+        }
+        outbox.gap();
+        assert_eq!(inbox.next().await, Some(Event::Gap));
+    }
+}
