@@ -36,3 +36,6 @@ pub mod telemetry;
 pub mod state;
 
 pub mod hub;
+
+// The first minute: a JMAP server without push to be shown in front of.
+pub mod demo;
