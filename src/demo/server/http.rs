@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use super::api;
 use super::date::UtcDate;
 use super::session::{self, MAX_REQUEST, MAX_UPLOAD};
-use super::store::{Access, Delivery, Store};
+use super::store::{Access, Delivery, IncomingMail, Store};
 use crate::jmap::problem::Problem;
 
 const PAGE: &str = include_str!("../page.html");
@@ -214,8 +214,10 @@ impl Resources {
         let (email_id, deliveries) = {
             let mut store = self.store();
             require_account(&store, user, &mail.account_id)?;
+            let incoming =
+                IncomingMail { from: &mail.from, subject: &mail.subject, text: &mail.text };
             let email_id = store
-                .deliver(&mail.account_id, &mail.from, &mail.subject, &mail.text, UtcDate::now())
+                .deliver(&mail.account_id, &incoming, UtcDate::now())
                 .map_err(|refused| Problem::new(409, refused.to_string()))?;
             (email_id, store.take_deliveries())
         };

@@ -105,3 +105,6 @@ async fn serve(stream: TcpStream, resources: Arc<Resources>, drain: Drain) {
         tracing::debug!(%error, "demo server lost a connection");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! EmailSubmissions (RFC 8621 §7): sent at once, to those recipients who live on this server.
+//! `EmailSubmission`s (RFC 8621 §7): sent at once, to those recipients who live on this server.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::demo::server::api;
 use crate::demo::server::date::UtcDate;
 use crate::demo::server::methods::CAPABILITIES;
-use crate::demo::server::store::Store;
+use crate::demo::server::store::{IncomingMail, Store};
 
 const NOW: UtcDate = UtcDate(1_785_931_200);
 
@@ -272,7 +272,8 @@ fn a_mailbox_with_emails_goes_only_when_told_so() {
 fn a_query_gives_the_window_asked_for() {
     let mut client = Client::of("alice");
     for subject in ["b", "Re: a", "c"] {
-        client.store.deliver("alice", "x@x", subject, "tea at four", NOW).unwrap();
+        let mail = IncomingMail { from: "x@x", subject, text: "tea at four" };
+        client.store.deliver("alice", &mail, NOW).unwrap();
     }
     let mut subjects = |mut arguments: Value| -> Value {
         arguments["accountId"] = json!("alice");

@@ -1,4 +1,4 @@
-//! The VacationResponse (RFC 8621 §8): kept and shown, but nobody is answered.
+//! The `VacationResponse` (RFC 8621 §8): kept and shown, but nobody is answered.
 
 use serde_json::{Map, Value};
 

@@ -20,7 +20,7 @@ pub(crate) const QUOTA: usize = 64 << 20;
 /// allows that).
 const UPLOADS: usize = 32 << 20;
 
-/// The id of the only VacationResponse (RFC 8621 §8).
+/// The id of the only `VacationResponse` (RFC 8621 §8).
 pub(crate) const SINGLETON: &str = "singleton";
 
 /// Why an Email was not taken in or filed.

@@ -32,6 +32,15 @@ pub(crate) enum Access {
     Read,
 }
 
+/// A mail from outside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IncomingMail<'a> {
+    /// As in a `From` field: `Carol <carol@elsewhere.example>`.
+    pub(crate) from: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) text: &'a str,
+}
+
 /// Mail has come in: what a mail server would tell its notification bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -68,8 +77,13 @@ impl Store {
             let account = Account::new(epoch, name, &format!("{id}@demo.example"));
             store.accounts.insert(id.to_owned(), account);
             let text = format!("Hello {name},\n\nthis mailbox lives in memory and is all yours.\n");
+            let mail = IncomingMail {
+                from: "The demo <demo@demo.example>",
+                subject: "Welcome",
+                text: &text,
+            };
             // A new account has room and an inbox.
-            let _ = store.deliver(id, "The demo <demo@demo.example>", "Welcome", &text, now);
+            let _ = store.deliver(id, &mail, now);
         }
         store.deliveries.clear();
         for (user, account, access) in [
@@ -130,9 +144,7 @@ impl Store {
     pub(crate) fn deliver(
         &mut self,
         account_id: &str,
-        from: &str,
-        subject: &str,
-        text: &str,
+        mail: &IncomingMail<'_>,
         now: UtcDate,
     ) -> Result<Id, Refused> {
         let account = self.accounts.get(account_id).ok_or(Refused::UnknownMailbox)?;
@@ -140,10 +152,10 @@ impl Store {
         let draft = Draft {
             message_id: self.new_message_id(),
             sent_at: Some(now),
-            from: header::to_addresses(from),
+            from: header::to_addresses(mail.from),
             to: vec![to],
-            subject: Some(subject.to_owned()),
-            text: Some(text.to_owned()),
+            subject: Some(mail.subject.to_owned()),
+            text: Some(mail.text.to_owned()),
             ..Draft::default()
         };
         self.take_in(account_id, Bytes::from(draft.to_bytes()), now)

@@ -4,6 +4,9 @@ use super::*;
 
 const NOW: UtcDate = UtcDate(1_785_931_200);
 
+const TEA: IncomingMail<'_> =
+    IncomingMail { from: "Carol <carol@x>", subject: "Tea?", text: "At four." };
+
 fn store() -> Store {
     Store::new("test", NOW)
 }
@@ -27,7 +30,7 @@ fn a_delivery_changes_email_thread_and_the_inbox_counts_and_nothing_elsewhere() 
         (account.emails().state(), account.mailboxes().state())
     };
     let bob = store.account("bob", "bob").unwrap().emails().state();
-    let id = store.deliver("alice", "Carol <carol@x>", "Tea?", "At four.", NOW).unwrap();
+    let id = store.deliver("alice", &TEA, NOW).unwrap();
 
     let account = store.account("alice", "alice").unwrap();
     assert_eq!(account.emails().changes(&before.0, 9).unwrap().created, [id]);
@@ -40,7 +43,7 @@ fn a_delivery_changes_email_thread_and_the_inbox_counts_and_nothing_elsewhere() 
 #[test]
 fn a_delivery_is_told_with_the_states_after_it() {
     let mut store = store();
-    store.deliver("team", "Carol <carol@x>", "Tea?", "At four.", NOW).unwrap();
+    store.deliver("team", &TEA, NOW).unwrap();
     let deliveries = store.take_deliveries();
     let account = store.account("bob", "team").unwrap();
     let told: Vec<(&str, &str)> = deliveries

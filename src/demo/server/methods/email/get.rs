@@ -77,7 +77,8 @@ impl BodyArguments {
         let is_truncated = limit > 0 && text.len() > limit;
         if is_truncated {
             // "truncated so as not to be in the middle of a code point"
-            text.truncate(text.floor_char_boundary(limit));
+            let cut = (0..=limit).rev().find(|cut| text.is_char_boundary(*cut));
+            text.truncate(cut.unwrap_or_default());
         }
         json!({ "value": text, "isEncodingProblem": !lossless, "isTruncated": is_truncated })
     }

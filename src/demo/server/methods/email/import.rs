@@ -55,7 +55,7 @@ fn import_one(account: &mut Account, object: Value, now: UtcDate) -> Result<Valu
     let import: EmailImport =
         serde_json::from_value(object).map_err(|error| SetError::shape(&error))?;
     let (_, raw) = account.blob(&import.blob_id).ok_or(SetErrorKind::BlobNotFound)?;
-    let filing = read_filing(import.mailbox_ids, import.keywords)?;
+    let filing = read_filing(&import.mailbox_ids, &import.keywords)?;
     let id = account.add_email(raw, filing, import.received_at.unwrap_or(now))?;
     Ok(created(account, &id))
 }
@@ -146,7 +146,7 @@ fn copy_one(
     let received_at = copy.received_at.unwrap_or(email.received_at);
     let keywords = email.filing.keywords.clone();
     let account = caller.writable(to)?;
-    Ok(read_filing(copy.mailbox_ids, copy.keywords.clone().unwrap_or_default())
+    Ok(read_filing(&copy.mailbox_ids, copy.keywords.as_ref().unwrap_or(&Value::Null))
         .and_then(|mut filing| {
             if copy.keywords.is_none() {
                 filing.keywords = keywords;

@@ -114,14 +114,15 @@ fn create(
     let new: NewEmail = serde_json::from_value(object).map_err(|error| SetError::shape(&error))?;
     let raw = Bytes::from(new.to_draft(message_id, now)?.to_bytes());
     let received_at = new.received_at.unwrap_or(now);
-    let filing = read_filing(new.mailbox_ids, new.keywords)?;
+    let filing = read_filing(&new.mailbox_ids, &new.keywords)?;
     let id = account.add_email(raw, filing, received_at)?;
     Ok(created(account, &id))
 }
 
 /// The mutable properties, read from what a client sent.
-pub(super) fn read_filing(mailbox_ids: Value, keywords: Value) -> Result<Filing, SetError> {
-    let keywords = if keywords.is_null() { json!({}) } else { keywords };
+pub(super) fn read_filing(mailbox_ids: &Value, keywords: &Value) -> Result<Filing, SetError> {
+    let none = json!({});
+    let keywords = if keywords.is_null() { &none } else { keywords };
     serde_json::from_value(json!({ "mailboxIds": mailbox_ids, "keywords": keywords }))
         .map_err(|error| SetError::shape(&error))
 }
