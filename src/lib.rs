@@ -71,3 +71,6 @@ pub mod cli;
 
 // All of it put together.
 pub mod app;
+
+// The first minute: a JMAP server without push to be shown in front of.
+pub mod demo;

@@ -1,0 +1,179 @@
+//! Points in time as JMAP and e-mail write them (RFC 8620 §1.4 `UTCDate`, RFC 5322 §3.3).
+//!
+//! Whole seconds of UTC; knows no leap seconds and no zone names except GMT and UT.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+const DAY: i64 = 86_400;
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+
+/// Seconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct UtcDate(pub(crate) i64);
+
+impl UtcDate {
+    /// The present.
+    #[expect(clippy::disallowed_methods, reason = "`receivedAt` is a date people read")]
+    pub(crate) fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// `2026-08-05T12:00:00Z`.
+    pub(crate) fn to_rfc3339(self) -> String {
+        let (year, month, day) = civil(self.0.div_euclid(DAY));
+        let (hour, minute, second) = self.time_of_day();
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
+    /// Reads `2026-08-05T12:00:00Z`, fractions of a second dropped.
+    pub(crate) fn parse_rfc3339(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let mut date = date.split('-');
+        let day = (date.next()?, date.next()?, date.next()?);
+        if date.next().is_some() {
+            return None;
+        }
+        let whole = time.split_once('.').map_or(time, |(whole, _)| whole);
+        from_parts(day.0, month_number(day.1)?, day.2, whole)
+    }
+
+    /// `Wed, 05 Aug 2026 12:00:00 +0000`.
+    pub(crate) fn to_rfc5322(self) -> String {
+        let days = self.0.div_euclid(DAY);
+        let (year, month, day) = civil(days);
+        let (hour, minute, second) = self.time_of_day();
+        let weekday = usize::try_from(days.rem_euclid(7)).ok().and_then(|day| WEEKDAYS.get(day));
+        let name = usize::try_from(month - 1).ok().and_then(|month| MONTHS.get(month));
+        format!(
+            "{}, {day:02} {} {year:04} {hour:02}:{minute:02}:{second:02} +0000",
+            weekday.unwrap_or(&"Thu"),
+            name.unwrap_or(&"Jan"),
+        )
+    }
+
+    /// Reads the `Date` header field; a weekday and a trailing comment may be there or not.
+    pub(crate) fn parse_rfc5322(text: &str) -> Option<Self> {
+        let text = text.split_once(',').map_or(text, |(_weekday, rest)| rest);
+        let mut words = text.split_whitespace();
+        let (day, month, year) = (words.next()?, words.next()?, words.next()?);
+        let (time, zone) = (words.next()?, words.next().unwrap_or("GMT"));
+        let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))?;
+        let local = from_parts(year, i64::try_from(month).ok()? + 1, day, time)?;
+        Some(Self(local.0 - zone_offset(zone)?))
+    }
+
+    fn time_of_day(self) -> (i64, i64, i64) {
+        let second = self.0.rem_euclid(DAY);
+        (second / 3600, second / 60 % 60, second % 60)
+    }
+}
+
+impl Serialize for UtcDate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_rfc3339())
+    }
+}
+
+impl<'de> Deserialize<'de> for UtcDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse_rfc3339(&text)
+            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &"a UTCDate"))
+    }
+}
+
+fn month_number(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|month| (1..=12).contains(month))
+}
+
+/// `time` is `12:00:00` or `12:00`.
+fn from_parts(year: &str, month: i64, day: &str, time: &str) -> Option<UtcDate> {
+    let year = year.parse().ok().filter(|year| (0..10_000).contains(year))?;
+    let day = day.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let mut seconds = 0;
+    let mut fields = time.split(':');
+    for (unit, limit, required) in [(3600, 24, true), (60, 60, true), (1, 61, false)] {
+        match fields.next() {
+            Some(field) => {
+                let count: i64 = field.parse().ok().filter(|count| (0..limit).contains(count))?;
+                seconds += count * unit;
+            }
+            None if required => return None,
+            None => {}
+        }
+    }
+    Some(UtcDate(days_from_civil(year, month, day) * DAY + seconds))
+}
+
+/// `+0130` as seconds east of Greenwich.
+fn zone_offset(zone: &str) -> Option<i64> {
+    if ["GMT", "UT", "UTC", "Z"].contains(&zone) {
+        return Some(0);
+    }
+    let (sign, digits) = match zone.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, zone.strip_prefix('+')?),
+    };
+    let number: i64 = digits.parse().ok().filter(|_| digits.len() == 4)?;
+    Some(sign * (number / 100 * 3600 + number % 100 * 60))
+}
+
+/// Days since 1970-01-01 of a date of the Gregorian calendar. March comes first, so that the leap
+/// day is the last of the year (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// The inverse of [`days_from_civil`]: year, month, day.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_based = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_based + 2) / 5 + 1;
+    let month = if march_based < 10 { march_based + 3 } else { march_based - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_survive_both_notations() {
+        for seconds in [0, 951_782_400, 1_709_164_799, 1_786_000_000, 4_102_444_800] {
+            let date = UtcDate(seconds);
+            assert_eq!(UtcDate::parse_rfc3339(&date.to_rfc3339()), Some(date));
+            assert_eq!(UtcDate::parse_rfc5322(&date.to_rfc5322()), Some(date));
+        }
+        assert_eq!(UtcDate(951_782_400).to_rfc3339(), "2000-02-29T00:00:00Z");
+        assert_eq!(UtcDate(1_785_931_200).to_rfc5322(), "Wed, 05 Aug 2026 12:00:00 +0000");
+    }
+
+    #[test]
+    fn a_date_field_counts_in_its_own_zone() {
+        let utc = UtcDate::parse_rfc3339("2026-08-05T10:30:00.5Z");
+        assert_eq!(UtcDate::parse_rfc5322("5 Aug 2026 12:30 +0200 (CEST)"), utc);
+        assert!(utc.is_some());
+    }
+
+    #[test]
+    fn what_is_no_date_is_none() {
+        for bad in ["", "2026-08-05", "2026-13-05T00:00:00Z", "2026-08-05T25:00:00Z", "xZ"] {
+            assert_eq!(UtcDate::parse_rfc3339(bad), None, "{bad:?}");
+        }
+    }
+}
