@@ -5,3 +5,5 @@
 mod cli;
 #[cfg(test)]
 mod config;
+#[cfg(test)]
+mod tidy;
