@@ -28,5 +28,6 @@ mod changed;
 mod delivered;
 mod front;
 mod outage;
+mod premises;
 mod shared;
 mod soak;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::http;
 
-/// The types whose states are compared in the end. Asking Cyrus 3.6 for VacationResponse kills the
-/// process that is asked.
+/// The types whose states are compared in the end. Cyrus 3.6 is not asked for
+/// `VacationResponse`: it kills the process that is asked.
 pub(crate) const TYPES: [&str; 3] = ["Email", "Mailbox", "Thread"];
 
 /// (account, type) → state.
