@@ -69,8 +69,8 @@ pub mod admin;
 // The command line.
 pub mod cli;
 
-// All of it put together.
-pub mod app;
-
 // The first minute: a JMAP server without push to be shown in front of.
 pub mod demo;
+
+// All of it put together.
+pub mod app;

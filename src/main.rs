@@ -18,8 +18,7 @@ fn main() -> Exit {
         Ok(Command::Run(settings)) => run(&settings, environment),
         Ok(Command::Check(check)) => check.run(environment),
         Ok(Command::Healthcheck(healthcheck)) => healthcheck.run(environment),
-        // WIRE: the demo.
-        Ok(Command::Demo(_)) => Exit::Failure,
+        Ok(Command::Demo(demo)) => show(&demo),
         Err(exit) => exit,
     }
 }
@@ -44,6 +43,16 @@ fn run(settings: &Settings, environment: Environment) -> Exit {
         Ok(()) => Exit::Done,
         Err(error) => {
             tracing::error!(error = %Chain(&error), "stopped");
+            Exit::Failure
+        }
+    }
+}
+
+fn show(demo: &cli::Demo) -> Exit {
+    match app::demo(demo.listen) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            cli::tell(&format!("error: {}", Chain(&error)));
             Exit::Failure
         }
     }

@@ -3,8 +3,12 @@
 //!
 //! Start-up waits for nobody: neither upstream nor Redis need be there.
 
+mod demo;
 mod limits;
+mod notices;
 mod probing;
+
+pub use demo::demo;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -31,6 +35,8 @@ use crate::drain::{Drain, Phase};
 use crate::event_source::EventSources;
 use crate::hub::{self, Hub};
 use crate::jmap::session::Session;
+use crate::notify;
+use crate::notify::queue::{Outbox, queue};
 use crate::probe::Prober;
 use crate::session::Sessions;
 use crate::session::rewrite::WEBSOCKET;
@@ -51,6 +57,9 @@ pub enum Error {
     /// TLS towards upstream.
     #[error("set up TLS towards upstream")]
     Upstream(#[from] TlsError),
+    /// `redis.url` is nothing that can be connected to.
+    #[error("read redis.url")]
+    Redis(#[from] crate::redis::address::Error),
     /// The operating system gives no threads or signals.
     #[error("start the runtime")]
     Runtime(#[from] std::io::Error),
@@ -68,6 +77,7 @@ pub struct Running {
     pub streams: usize,
     /// The limit of open descriptors in force.
     pub descriptors: u64,
+    outbox: Outbox,
     upstream: Arc<Upstream>,
     hub: Arc<Hub>,
     engine: Arc<Engine>,
@@ -110,6 +120,12 @@ pub fn start(config: Config) -> Result<Running, Error> {
     background.spawn(probing::feed(Arc::clone(&hub), asked));
     let (h, a, u) = (Arc::clone(&hub), Arc::clone(&authority), Arc::clone(&upstream));
     background.spawn(async move { probing::run(prober, h, a, u).await });
+    let (outbox, inbox) = queue(metrics.clone());
+    background.spawn(notices::act(inbox, Arc::clone(&hub)));
+    let link = notify::redis::source(&config.redis, outbox.clone(), Arc::clone(&health), &metrics)?;
+    if let Some(link) = link {
+        background.spawn(link.run(drain.clone()));
+    }
     let turning = Arc::clone(&engine);
     background.spawn(async move { turning.run().await });
     let (asked, live, told) = (Arc::clone(&authority), Arc::clone(&hub), Arc::clone(&hub));
@@ -176,6 +192,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
         metrics,
         streams: room.streams,
         descriptors: room.descriptors,
+        outbox,
         upstream,
         hub,
         engine,
@@ -223,6 +240,12 @@ impl Running {
         if let Some(thread) = self.side_doors.take() {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+    }
+
+    /// Where a source of notifications of the caller's own tells what it hears.
+    #[must_use]
+    pub fn notify(&self) -> Outbox {
+        self.outbox.clone()
     }
 
     /// What runs and what it leads to. Asks upstream what it offers, for at most a second: the proxy

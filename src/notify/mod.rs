@@ -30,6 +30,8 @@ pub enum Source {
     RedisChannel,
     /// `XADD` to `redis.stream`.
     RedisStream,
+    /// The demo's own server.
+    Demo,
 }
 
 impl fmt::Display for Source {
@@ -37,6 +39,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::RedisChannel => "redis channel",
             Self::RedisStream => "redis stream",
+            Self::Demo => "demo",
         })
     }
 }

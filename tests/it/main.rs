@@ -9,3 +9,5 @@ mod config;
 mod redis;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tidy;

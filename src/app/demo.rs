@@ -1,0 +1,73 @@
+//! Runs the demo: its server, and a proxy before it that is like any other.
+
+use std::net::SocketAddr;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Error, Running, start};
+use crate::config::{Config, Listen, UpstreamAddress, UpstreamTarget};
+use crate::demo::server::Server;
+use crate::demo::{Front, open_browser};
+use crate::drain::{Drain, Phase};
+use crate::notify::Source;
+use crate::notify::message::{Notice, Who};
+
+/// Shows it all until a signal comes.
+///
+/// # Errors
+/// When no port can be bound, or standard output is closed.
+pub fn demo(listen: SocketAddr) -> Result<(), crate::demo::Error<Error>> {
+    let failed = |error| crate::demo::Error::Proxy(Error::Runtime(error));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(failed)?.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let server = Drain::default();
+        let mut running = None;
+        let front = crate::demo::start(&server, &mut std::io::stdout(), async |upstream| {
+            let (proxy, front) = before(upstream, listen, &server)?;
+            running = Some(proxy);
+            Ok(front)
+        })
+        .await?;
+        open_browser(&front);
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if let Some(running) = running {
+            // Nobody else is to be let down gently.
+            running.stop(std::future::ready(())).await;
+        }
+        server.enter(Phase::Ended);
+        Ok(())
+    })
+}
+
+/// Puts a proxy in front of the demo's server, with what the server says of its deliveries in the
+/// place of a mail server's notifications.
+fn before(server: Server, listen: SocketAddr, drain: &Drain) -> Result<(Running, Front), Error> {
+    let mut config = Config::default();
+    config.downstream.listen = vec![Listen::Tcp(listen)];
+    config.upstream.addresses = vec![UpstreamAddress {
+        tls: false,
+        target: UpstreamTarget::Tcp(server.address.ip().to_string(), server.address.port()),
+        authority: server.address.to_string(),
+    }];
+    (config.admin.listen, config.admin.probes) = (None, None);
+    let event_source_path = config.event_source.path.clone();
+    let running = start(config)?;
+    let (outbox, mut deliveries) = (running.notify(), server.deliveries);
+    drain.spawn(async move {
+        while let Some(delivery) = deliveries.recv().await {
+            let who = Who::Accounts(vec![delivery.account_id]);
+            let changed = delivery.changed;
+            outbox.notice(Notice { who, changed, types: None, delivery: true }, Source::Demo);
+        }
+    });
+    let bound = running.addresses.downstream.iter().find_map(|bound| match bound {
+        Listen::Tcp(address) => Some(*address),
+        Listen::Unix(_) => None,
+    });
+    Ok((running, Front { address: bound.unwrap_or(listen), event_source_path }))
+}

@@ -1,0 +1,33 @@
+//! Tests of the built program between real parts: Cyrus IMAP behind it, Redis beside it, nginx and
+//! curl before it.
+//!
+//! `tests/run` starts the parts and says where they are. For one test by hand:
+//!
+//! ```text
+//! mkdir /tmp/parts && export REAL_PARTS=/tmp/parts
+//! tests/real/parts/redis up $REAL_PARTS/redis && . $REAL_PARTS/redis/env
+//! tests/real/parts/cyrus up $REAL_PARTS/cyrus $REDIS_PORT
+//! cargo test --test real -- --test-threads 1 a_flag_set
+//! ```
+//!
+//! One test at a time: some kill what the others use. Each ends by asking the server for the states
+//! of every account a client can see and comparing them with what the client was told (hostile.md
+//! A4: nothing lost, nothing stale, nothing foreign).
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test ends by panicking, and shows then what it saw"
+)]
+
+mod support;
+
+mod changed;
+mod delivered;
+mod front;
+mod outage;
+mod premises;
+mod shared;
+mod soak;

@@ -1,0 +1,137 @@
+//! JMAP calls in the name of one user, to the proxy or straight to the server.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use super::http;
+
+/// The types whose states are compared in the end. Cyrus 3.6 is not asked for
+/// `VacationResponse`: it kills the process that is asked.
+pub(crate) const TYPES: [&str; 3] = ["Email", "Mailbox", "Thread"];
+
+/// (account, type) → state.
+pub(crate) type States = BTreeMap<(String, String), String>;
+
+/// One user at one address.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    /// host:port.
+    pub(crate) address: String,
+    /// The value of `Authorization`.
+    pub(crate) authorization: String,
+    /// The account of their own: with Cyrus, their name.
+    pub(crate) account: String,
+}
+
+impl Caller {
+    pub(crate) fn new(address: &str, user: &str) -> Self {
+        let credentials = BASE64_STANDARD.encode(format!("{user}:pw-{user}"));
+        Self {
+            address: address.to_owned(),
+            authorization: format!("Basic {credentials}"),
+            account: user.to_owned(),
+        }
+    }
+
+    /// The Session; at `/jmap/`, to be had from Cyrus and through the proxy alike.
+    pub(crate) fn session(&self) -> Value {
+        let response = self.send("GET", "/jmap/", "").expect("a Session");
+        assert_eq!(response.status, 200, "GET /jmap/");
+        serde_json::from_str(&response.text().expect("a whole Session")).expect("a Session in JSON")
+    }
+
+    /// The methods of one API request; gives their responses.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is not 200.
+    pub(crate) fn call(&self, methods: &[(&str, Value)]) -> Vec<Value> {
+        let response = self.try_call(methods).expect("an answer to an API request");
+        let status = response.status;
+        let text = response.text().expect("a whole answer");
+        assert_eq!(status, 200, "{text}");
+        let answer: Value = serde_json::from_str(&text).expect("an answer in JSON");
+        let responses = answer["methodResponses"].as_array().expect("methodResponses");
+        responses.iter().map(|response| response[1].clone()).collect()
+    }
+
+    /// The same, whatever comes of it.
+    pub(crate) fn try_call(&self, methods: &[(&str, Value)]) -> io::Result<http::Response> {
+        let calls: Vec<Value> = methods
+            .iter()
+            .enumerate()
+            .map(|(index, (name, arguments))| {
+                let mut arguments = arguments.clone();
+                if arguments.get("accountId").is_none() {
+                    arguments["accountId"] = json!(self.account);
+                }
+                json!([name, arguments, index.to_string()])
+            })
+            .collect();
+        let request = json!({
+            "using": [
+                "urn:ietf:params:jmap:core",
+                "urn:ietf:params:jmap:mail",
+                "urn:ietf:params:jmap:vacationresponse",
+            ],
+            "methodCalls": calls,
+        });
+        self.send("POST", "/jmap/", &request.to_string())
+    }
+
+    /// What `Foo/get` says now, for each of [`TYPES`] in every account of this user's Session.
+    pub(crate) fn states(&self) -> States {
+        let session = self.session();
+        let accounts = session["accounts"].as_object().expect("accounts");
+        let mut states = States::new();
+        for account in accounts.keys() {
+            let names = TYPES.map(|data_type| format!("{data_type}/get"));
+            let arguments = json!({ "accountId": account, "ids": [] });
+            let calls: Vec<_> =
+                names.iter().map(|name| (name.as_str(), arguments.clone())).collect();
+            for (data_type, response) in TYPES.iter().zip(self.call(&calls)) {
+                let state = response["state"].as_str();
+                let state = state.unwrap_or_else(|| panic!("{data_type}/get: {response}"));
+                states.insert((account.clone(), (*data_type).to_owned()), state.to_owned());
+            }
+        }
+        states
+    }
+
+    /// The state that `Email/get` returns for this user's own account.
+    pub(crate) fn email_state(&self) -> String {
+        let response = self.call(&[("Email/get", json!({ "ids": [] }))]);
+        response[0]["state"].as_str().expect("a state").to_owned()
+    }
+
+    /// The id of this user's newest mail.
+    pub(crate) fn newest_email(&self) -> String {
+        let newest = json!({
+            "sort": [{ "property": "receivedAt", "isAscending": false }],
+            "limit": 1,
+        });
+        let response = self.call(&[("Email/query", newest)]);
+        response[0]["ids"][0].as_str().expect("a mail").to_owned()
+    }
+
+    /// Sets or clears a keyword of a mail; gives the new state.
+    pub(crate) fn flag(&self, email: &str, keyword: &str, set: bool) -> String {
+        let patch =
+            json!({ format!("keywords/{keyword}"): if set { json!(true) } else { Value::Null } });
+        let response = self.call(&[("Email/set", json!({ "update": { email: patch } }))]);
+        response[0]["newState"].as_str().expect("a new state").to_owned()
+    }
+
+    fn send(&self, method: &str, target: &str, body: &str) -> io::Result<http::Response> {
+        let headers = [
+            ("Authorization", self.authorization.as_str()),
+            ("Content-Type", "application/json"),
+            ("Accept", "application/json"),
+        ];
+        http::send(&self.address, method, target, &headers, body)
+    }
+}

@@ -1,0 +1,155 @@
+//! The real parts. `tests/real/parts` has the commands that start and kill them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{jmap, mail};
+
+/// The Cyrus that `tests/run` started.
+pub(crate) struct Cyrus {
+    home: PathBuf,
+    /// host:port of its JMAP.
+    pub(crate) jmap: String,
+    lmtp: String,
+    imap: String,
+}
+
+impl Cyrus {
+    pub(crate) fn shared() -> Self {
+        let home = shared("cyrus");
+        let [jmap, lmtp, imap] =
+            ["CYRUS_JMAP", "CYRUS_LMTP", "CYRUS_IMAP"].map(|name| setting(&home, name));
+        Self { home, jmap, lmtp, imap }
+    }
+
+    /// A user who goes straight to it.
+    pub(crate) fn caller(&self, user: &str) -> jmap::Caller {
+        jmap::Caller::new(&self.jmap, user)
+    }
+
+    /// Delivers a mail by LMTP.
+    pub(crate) fn deliver(&self, user: &str) {
+        mail::deliver(&self.lmtp, user);
+    }
+
+    /// Shares `owner`'s INBOX with `whom` for reading, until the guard is dropped.
+    pub(crate) fn share(&self, owner: &'static str, whom: &'static str) -> Share<'_> {
+        mail::grant(&self.imap, owner, whom, "lrs");
+        Share { imap: &self.imap, owner, whom }
+    }
+
+    /// Kills it, until the guard is dropped.
+    pub(crate) fn kill(&self) -> Outage {
+        Outage::begin("cyrus", &self.home)
+    }
+}
+
+/// An INBOX that someone else may read.
+pub(crate) struct Share<'a> {
+    imap: &'a str,
+    owner: &'static str,
+    whom: &'static str,
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        mail::grant(self.imap, self.owner, self.whom, "");
+    }
+}
+
+/// The Redis that `tests/run` started; Cyrus tells it of every change.
+pub(crate) struct Redis {
+    home: PathBuf,
+    /// What `--redis` takes.
+    pub(crate) url: String,
+}
+
+impl Redis {
+    pub(crate) fn shared() -> Self {
+        let home = shared("redis");
+        let url = format!("redis://127.0.0.1:{}", setting(&home, "REDIS_PORT"));
+        Self { home, url }
+    }
+
+    /// Kills it, until the guard is dropped.
+    pub(crate) fn kill(&self) -> Outage {
+        Outage::begin("redis", &self.home)
+    }
+}
+
+/// The time in which a part is dead. Dropping it brings the part back.
+pub(crate) struct Outage {
+    part: &'static str,
+    home: PathBuf,
+}
+
+impl Outage {
+    fn begin(part: &'static str, home: &Path) -> Self {
+        run(part, "kill", home, &[]);
+        Self { part, home: home.to_owned() }
+    }
+
+    /// Brings the part back; returns when it listens.
+    pub(crate) fn end(self) {}
+}
+
+impl Drop for Outage {
+    fn drop(&mut self) {
+        run(self.part, "start", &self.home, &[]);
+    }
+}
+
+/// An nginx of this test alone, in front of the proxy.
+pub(crate) struct Nginx {
+    home: PathBuf,
+    /// host:port.
+    pub(crate) address: String,
+}
+
+impl Nginx {
+    pub(crate) fn before(backend: &str) -> Self {
+        let home = std::env::temp_dir().join(format!("real-nginx-{}", std::process::id()));
+        run("nginx", "up", &home, &[backend]);
+        let address = format!("127.0.0.1:{}", setting(&home, "NGINX_PORT"));
+        Self { home, address }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        run("nginx", "down", &self.home, &[]);
+    }
+}
+
+/// The folder of a part that `tests/run` started.
+fn shared(part: &str) -> PathBuf {
+    let parts = std::env::var_os("REAL_PARTS");
+    let parts = parts.expect("REAL_PARTS names no folder of real parts: start tests/run");
+    Path::new(&parts).join(part)
+}
+
+/// A line `NAME=value` of a part's env file.
+fn setting(home: &Path, name: &str) -> String {
+    let file = home.join("env");
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    values.next().unwrap_or_else(|| panic!("{file:?} has no {name}")).to_owned()
+}
+
+/// `tests/real/parts/PART COMMAND HOME …`.
+fn run(part: &str, command: &str, home: &Path, arguments: &[&str]) {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/parts").join(part);
+    let status = Command::new(&program)
+        .arg(command)
+        .arg(home)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    let status = status.unwrap_or_else(|error| panic!("{program:?}: {error}"));
+    // A panic while another unwinds would hide it.
+    if !std::thread::panicking() {
+        assert!(status.success(), "{part} {command}: {status}");
+    }
+}

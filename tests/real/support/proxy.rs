@@ -1,0 +1,141 @@
+//! The program under test: the built binary with flags and environment, as an operator starts it.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use super::{Cyrus, Redis, eventually, http, jmap};
+
+/// A running proxy. Dropping it kills it; [`Proxy::stop`] ends it as an orchestrator does.
+pub(crate) struct Proxy {
+    child: Child,
+    log: PathBuf,
+    /// host:port where clients connect.
+    pub(crate) address: String,
+    probes: String,
+}
+
+/// How a proxy is to be started.
+pub(crate) struct Settings {
+    command: Command,
+}
+
+impl Settings {
+    /// Adds an environment setting, such as `PROBE__INTERVAL`.
+    pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
+        self.command.env(format!("JMAP_PUSH_PROXY__{key}"), value);
+        self
+    }
+
+    /// Listens to this Redis, and counts as ready only while it does.
+    pub(crate) fn redis(mut self, redis: &Redis) -> Self {
+        self.command.args(["--redis", &redis.url]);
+        self.set("ADMIN__READY_REQUIRES", "push")
+    }
+
+    /// Starts it; returns when it is ready.
+    pub(crate) fn start(mut self) -> Proxy {
+        let (address, probes) = (free_address(), free_address());
+        let port = address.rsplit(':').next().unwrap_or_default();
+        let log = std::env::temp_dir().join(format!("real-proxy-{}-{port}", std::process::id()));
+        let child = self
+            .command
+            .args(["--listen", &address, "--probes", &probes, "--admin", "off"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).expect("a file for the log"))
+            .spawn()
+            .expect("the built program");
+        let mut proxy = Proxy { child, log, address, probes };
+        proxy.wait_until_ready();
+        proxy
+    }
+}
+
+impl Proxy {
+    /// In front of this Cyrus. Without other sources of change: probes are an hour apart and no
+    /// Redis is configured; events are not held back to be merged.
+    pub(crate) fn before(cyrus: &Cyrus) -> Settings {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jmap-push-proxy"));
+        command.arg("--upstream").arg(format!("http://{}", cyrus.jmap));
+        Settings { command }
+            .set("PROBE__INTERVAL", "1h")
+            .set("EVENT_SOURCE__THROTTLE", "0")
+            .set("DRAIN__PRE_STOP", "0")
+            .set("DRAIN__WINDOW", "1s")
+            .set("LOG__LEVEL", "debug")
+    }
+
+    /// A user who goes through it.
+    pub(crate) fn caller(&self, user: &str) -> jmap::Caller {
+        jmap::Caller::new(&self.address, user)
+    }
+
+    /// Waits until `/readyz` says yes.
+    pub(crate) fn wait_until_ready(&mut self) {
+        eventually("/readyz", || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the proxy ended with {status}");
+            }
+            self.readiness().map(|_| ())
+        });
+    }
+
+    /// Waits until `/readyz` says no.
+    pub(crate) fn wait_until_not_ready(&self) {
+        eventually("no from /readyz", || match self.readiness() {
+            Ok(body) => Err(body),
+            Err(body) => Ok(body),
+        });
+    }
+
+    /// The body of `/readyz`: `Ok` when ready.
+    fn readiness(&self) -> Result<String, String> {
+        let response = http::send(&self.probes, "GET", "/readyz", &[], "");
+        let response = response.map_err(|error| error.to_string())?;
+        let ready = response.status == 200;
+        let body = response.text().map_err(|error| error.to_string())?;
+        if ready { Ok(body) } else { Err(body) }
+    }
+
+    /// Ends it by SIGTERM, as every test that went well does: streams and requests must not keep it
+    /// beyond its drain window.
+    pub(crate) fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        assert!(sent.success(), "kill -TERM {pid}: {sent}");
+        let status: ExitStatus = eventually("end after SIGTERM", || {
+            self.child.try_wait().expect("a child").ok_or("still running")
+        });
+        assert_eq!(status.code(), Some(0), "exit status after SIGTERM");
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            eprintln!("--- log of the proxy\n{log}---");
+        }
+        let _ = fs::remove_file(&self.log);
+    }
+}
+
+/// A free port below the range from which the kernel takes ports of outgoing connections, so that
+/// none of those can take it before the proxy does.
+fn free_address() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id() % 10_000;
+    loop {
+        let offset = (start + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % 10_000;
+        let address = format!("127.0.0.1:{}", 10_000 + offset);
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
+}
