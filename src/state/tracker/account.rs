@@ -162,22 +162,13 @@ impl Account {
     fn overhear(&mut self, at: &Exchange, response: &Response<'_>, fx: &mut Effects) {
         for seen in &response.seen {
             let known = self.state(seen.bit);
-            let (agreed, silent) = (known == Some(seen.state), known.is_none() && !seen.moved);
-            if let Observer::Known(who) = at.who
-                && let Some(slot) = self.slots.iter().find(|slot| slot.bit == seen.bit)
-                && slot.state.is_some()
-                && at.sent >= slot.accepted_at
-            {
-                match &mut self.suspects {
-                    Some(suspects) if agreed => suspects.agree(who, slot),
-                    suspects if !agreed => {
-                        suspects.get_or_insert_default().disagree(who, slot, at.received);
-                    }
-                    _ => {}
-                }
-            }
+            let agreed = known == Some(seen.state);
             // A bare state where none is known contradicts nothing; the baseline is probed anyway.
-            if !agreed && !silent {
+            let news = !agreed && (known.is_some() || seen.moved);
+            if let Observer::Known(who) = at.who {
+                self.compare_views(who, seen, at, fx);
+            }
+            if news {
                 self.raise(only(seen.bit), at.received, fx);
             }
         }

@@ -49,7 +49,7 @@ impl Account {
     ) {
         let (overtaken, mut heard, baseline) = match self.probe {
             Probe::InFlight { follow_up, heard, baseline } => (follow_up, heard, baseline),
-            Probe::Idle => (false, false, at.sent >= self.since),
+            Probe::Idle => (false, false, true),
         };
         fx.overtaken = overtaken;
         heard |= answers.failed == 0 || !answers.seen.is_empty() || answers.absent != 0;
@@ -68,7 +68,7 @@ impl Account {
         }
         if answers.complete && heard {
             self.unseen_hinted &= at.sent < self.hinted_at || overtaken;
-            if self.is_watched() && !self.settled && baseline {
+            if self.is_watched() && !self.settled && baseline && at.sent >= self.since {
                 (self.settled, fx.settled) = (true, true);
                 self.accept_the_unanswered(fx);
             }
@@ -88,6 +88,7 @@ impl Account {
             slot.hinted |= slot.state.is_none();
             self.delivery_hinted |= slot.bit == EMAIL && slot.state.is_none();
         }
+        self.refresh_delivery(fx);
     }
 
     fn take_answers(&mut self, at: &Exchange, answers: &Answers<'_>, fx: &mut Effects) {

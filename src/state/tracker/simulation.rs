@@ -246,9 +246,9 @@ impl World {
         state.as_str().rsplit('-').next().unwrap().parse().unwrap()
     }
 
-    fn run(&mut self, step: Step) {
+    fn run(&mut self, step: &Step) {
         self.now += 1;
-        match step {
+        match *step {
             Step::Change { account, kind, adds, notice, copies } => {
                 self.ledgers[account].change(TYPES[kind], adds);
                 let notice = self.notice(account, TYPES[kind], adds, notice);
@@ -263,31 +263,31 @@ impl World {
                 let (name, sent) = (TYPES[kind], self.now);
                 self.requests.push(Request { account, who, name, call, sent, facts: None });
             }
-            Step::Work(which) if !self.requests.is_empty() => {
+            Step::Work(ref which) if !self.requests.is_empty() => {
                 let place = which.index(self.requests.len());
                 self.work(place);
             }
-            Step::Respond(which, broken) => {
-                if let Some(request) = pick(&mut self.requests, &which) {
+            Step::Respond(ref which, broken) => {
+                if let Some(request) = pick(&mut self.requests, which) {
                     self.respond(request, broken);
                 }
             }
-            Step::Notify(which) => {
-                if let Some(notice) = pick(&mut self.notices, &which) {
+            Step::Notify(ref which) => {
+                if let Some(notice) = pick(&mut self.notices, which) {
                     self.notify(&notice);
                 }
             }
             Step::Gap => self.gap(),
             Step::Restart => self.restart(),
-            Step::Probe(which) if !self.due.is_empty() => {
+            Step::Probe(ref which) if !self.due.is_empty() => {
                 let key = self.due.iter().nth(which.index(self.due.len())).unwrap().clone();
                 self.probe(&key);
             }
-            Step::WorkOnProbe(which) if !self.flights.is_empty() => {
+            Step::WorkOnProbe(ref which) if !self.flights.is_empty() => {
                 let key = self.flights.keys().nth(which.index(self.flights.len())).unwrap().clone();
                 self.work_on_probe(&key);
             }
-            Step::Answer(which, fate) if !self.flights.is_empty() => {
+            Step::Answer(ref which, fate) if !self.flights.is_empty() => {
                 let key = self.flights.keys().nth(which.index(self.flights.len())).unwrap().clone();
                 self.answer(&key, fate);
             }
@@ -299,13 +299,13 @@ impl World {
                 let new = Subscriber { account, who, key, filter, view, token, waiting, dirty };
                 self.connect(new);
             }
-            Step::Resume(which) => {
-                if let Some(subscriber) = pick(&mut self.away, &which) {
+            Step::Resume(ref which) => {
+                if let Some(subscriber) = pick(&mut self.away, which) {
                     self.connect(subscriber);
                 }
             }
-            Step::Leave(which) => {
-                if let Some(subscriber) = pick(&mut self.live, &which) {
+            Step::Leave(ref which) => {
+                if let Some(subscriber) = pick(&mut self.live, which) {
                     self.tracker.unwatch(&subscriber.key, &subscriber.filter);
                     self.away.push(subscriber);
                 }
@@ -485,7 +485,7 @@ impl World {
             created: self.ledgers[flight.account].created_since(Self::number(&since)),
             since,
         });
-        let failed = |place: usize| fate == 0 || fate == 1 && place % 2 == 0;
+        let failed = |place: usize| fate == 0 || fate == 1 && place.is_multiple_of(2);
         for (place, (_, answer)) in answers.iter_mut().enumerate() {
             if failed(place) {
                 *answer = ProbeAnswer::Failed;
@@ -633,7 +633,7 @@ impl World {
     fn everybody_reads(&mut self) {
         for round in 0..6 {
             for (account, who) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-                self.run(Step::Send { account, who: (who + round) % 2, kind: 0, call: 4 });
+                self.run(&Step::Send { account, who: (who + round) % 2, kind: 0, call: 4 });
                 self.come_to_rest();
             }
         }
@@ -701,7 +701,7 @@ impl Subscriber {
     }
 }
 
-fn simulate(two_views: bool, steps: Vec<Step>) {
+fn simulate(two_views: bool, steps: &[Step]) {
     let mut world = World::new(two_views);
     for step in steps {
         world.run(step);
@@ -726,13 +726,13 @@ proptest! {
 
     #[test]
     fn at_rest_every_subscriber_has_the_servers_states(steps in prop::collection::vec(step(), 0..150)) {
-        simulate(false, steps);
+        simulate(false, &steps);
     }
 
     #[test]
     fn at_rest_every_subscriber_has_the_states_of_its_own_view(
         steps in prop::collection::vec(step(), 0..100),
     ) {
-        simulate(true, steps);
+        simulate(true, &steps);
     }
 }

@@ -686,7 +686,6 @@ fn a_principal_that_disagrees_twice_in_a_row_is_split_off() {
     assert_eq!(disagree(&mut rig, 20), None);
     assert_eq!(disagree(&mut rig, 30), Some(BOB));
     let own = AccountKey::scoped(key().id, BOB);
-    let _ = rig.0.watch(&own, &quota(), Moment(40));
     assert_eq!(rig.0.key_of(&key().id, BOB), own);
     assert_eq!(rig.0.key_of(&key().id, ALICE), key());
     assert_eq!(rig.0.views(&key().id), [key(), own]);
