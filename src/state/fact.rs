@@ -73,14 +73,15 @@ pub struct Fact {
 pub enum ProbeAnswer {
     /// The state that `Foo/get` returned.
     State(State),
-    /// §3.6.2 `unknownMethod`: upstream does not have this type; it is not asked again while the
-    /// account stays watched, unless it turns up in a response.
+    /// §3.6.2 `unknownMethod`, or `accountNotSupportedByMethod`: the account does not have this
+    /// type; it is not asked for again while it stays watched, unless it turns up in a response.
     UnknownMethod,
     /// No answer for this type. Asking again, with back-off, is the prober's own duty.
     Failed,
 }
 
-/// What a probe learnt of new Email, where `EmailDelivery` is wanted (RFC 8621 §1.5).
+/// What a probe learnt of new Email, where `EmailDelivery` is wanted (RFC 8621 §1.5): the answer to
+/// an `Email/changes` that stands *after* the `Email/get` of the same request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The `sinceState` that was asked for, as `Tracker::delivery_since` gave it.

@@ -78,9 +78,10 @@ impl Token {
     pub fn encode<'a>(entries: impl IntoIterator<Item = Entry<'a>>) -> String {
         let accounts = by_account(entries);
         let mut states: BTreeSet<Digest> = accounts.values().flatten().map(|(_, d)| *d).collect();
-        let with_delivery = accounts.iter().filter_map(|(id, entries)| {
-            entries.iter().any(|(name, _)| is_delivery(name)).then(|| delivery_digest(id))
-        });
+        let with_delivery = accounts
+            .iter()
+            .filter(|(_, entries)| entries.iter().any(|(name, _)| is_delivery(name)))
+            .map(|(id, _)| delivery_digest(id));
         states.extend(with_delivery);
         let token = if states.len() <= MAX_DIGESTS {
             Self { level: Level::States, digests: states }

@@ -156,7 +156,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(10))]
 
     #[test]
     fn a_token_is_never_longer_than_its_limit(count in 1usize..5000, types in 1usize..5) {

@@ -151,7 +151,7 @@ impl Account {
             let taken = self.take(seen, at, fx);
             if seen.bit == EMAIL {
                 if taken == Taken::Published {
-                    self.raise_dependents(response.after_email, at.received, fx);
+                    self.raise(self.dependents(fx) & !response.after_email, at.received, fx);
                 }
                 self.judge_observed(judgeable, seen.state, fx);
             }
@@ -162,22 +162,13 @@ impl Account {
     fn overhear(&mut self, at: &Exchange, response: &Response<'_>, fx: &mut Effects) {
         for seen in &response.seen {
             let known = self.state(seen.bit);
-            let (agreed, silent) = (known == Some(seen.state), known.is_none() && !seen.moved);
-            if let Observer::Known(who) = at.who
-                && let Some(slot) = self.slots.iter().find(|slot| slot.bit == seen.bit)
-                && slot.state.is_some()
-                && at.sent >= slot.accepted_at
-            {
-                match &mut self.suspects {
-                    Some(suspects) if agreed => suspects.agree(who, slot),
-                    suspects if !agreed => {
-                        suspects.get_or_insert_default().disagree(who, slot, at.received);
-                    }
-                    _ => {}
-                }
-            }
+            let agreed = known == Some(seen.state);
             // A bare state where none is known contradicts nothing; the baseline is probed anyway.
-            if !agreed && !silent {
+            let news = !agreed && (known.is_some() || seen.moved);
+            if let Observer::Known(who) = at.who {
+                self.compare_views(who, seen, at, fx);
+            }
+            if news {
                 self.raise(only(seen.bit), at.received, fx);
             }
         }
@@ -237,9 +228,11 @@ impl Account {
         }
     }
 
-    /// Opens the question whether `types` have changed.
+    /// Opens the question whether `types` have changed; that of `Email` includes its dependents,
+    /// which may be wanted where `Email` is not.
     pub(super) fn raise(&mut self, types: u64, now: Moment, fx: &mut Effects) {
-        let types = types & !only(EMAIL_DELIVERY);
+        let email = types & only(EMAIL) != 0;
+        let types = types & !only(EMAIL_DELIVERY) | if email { self.dependents(fx) } else { 0 };
         for bit in (0..=63).filter(|bit| types & only(*bit) != 0) {
             self.slot_mut(bit).hinted = true;
         }
@@ -249,15 +242,15 @@ impl Account {
         }
     }
 
-    /// A change of Email usually changes Mailbox (its counts) and Thread: those known or wanted,
-    /// except `told`, whose states were read after that of Email.
-    pub(super) fn raise_dependents(&mut self, told: u64, now: Moment, fx: &mut Effects) {
+    /// `Mailbox` (its counts) and `Thread`, which a change of `Email` usually changes: those known
+    /// or wanted.
+    pub(super) fn dependents(&self, fx: &Effects) -> u64 {
         let asked = self.asked(fx.wanted);
-        let dependents = [MAILBOX, THREAD]
+        let known = |bit| self.slot(bit).is_some_and(|slot| !slot.absent);
+        [MAILBOX, THREAD]
             .into_iter()
-            .filter(|bit| asked & only(*bit) != 0 || self.slot(*bit).is_some_and(|s| !s.absent))
-            .fold(0, |mask, bit| mask | only(bit));
-        self.raise(dependents & !told, now, fx);
+            .filter(|bit| asked & only(*bit) != 0 || known(*bit))
+            .fold(0, |mask, bit| mask | only(bit))
     }
 
     pub(super) fn watch(
@@ -276,9 +269,7 @@ impl Account {
             }
         }
         if first || fx.wanted & !before & table.known() != 0 {
-            self.since = now;
-            self.settled = false;
-            fx.raised = u64::MAX;
+            self.renew_baseline(now, fx);
         }
         if self.asked(fx.wanted) == 0 {
             // Only names nobody ever heard from upstream: there is nothing to ask.
@@ -299,12 +290,10 @@ impl Account {
     /// Notifications may have been lost: what is known must be confirmed.
     pub(super) fn gap(&mut self, now: Moment, fx: &mut Effects) {
         if self.is_watched() {
-            self.since = now;
-            self.settled = false;
+            self.renew_baseline(now, fx);
             for slot in &mut self.slots {
                 slot.fresh = false;
             }
-            fx.raised = u64::MAX;
         }
     }
 

@@ -54,7 +54,7 @@ impl Account {
 
     /// `EmailDelivery` may stand in a token if `Email` may and all of it is judged: the token then
     /// says that nothing was added up to that state, whoever compares it.
-    fn refresh_delivery(&mut self, fx: &Effects) {
+    pub(super) fn refresh_delivery(&mut self, fx: &Effects) {
         let fresh = self.slot(EMAIL).is_some_and(|email| email.fresh);
         let fresh = fresh && fx.wants(EMAIL_DELIVERY) && !self.has_unjudged_email(fx);
         if let Some(delivery) = self.slots.iter_mut().find(|slot| slot.bit == EMAIL_DELIVERY) {

@@ -53,8 +53,8 @@ pub struct Outcome {
     /// compared now, with all of [`Tracker::states`]; a type that could not be probed is published
     /// once it can.
     pub settled: bool,
-    /// This principal sees other states than the rest: watch [`AccountKey::scoped`] for its
-    /// subscribers and unwatch the shared key; [`Tracker::key_of`] then gives the new one.
+    /// This principal sees other states than the rest. [`Tracker::key_of`] gives its own view from
+    /// now on; its subscribers have to be moved there, each as if it resumed.
     pub split: Option<PrincipalId>,
 }
 
@@ -124,7 +124,8 @@ impl Tracker {
         self.refused_types
     }
 
-    /// The key under which `principal`'s view of an account is kept.
+    /// The key under which `principal`'s view of an account is kept. (With `account_scope =
+    /// "per_user"` that is always [`AccountKey::scoped`], and nobody need ask.)
     #[must_use]
     pub fn key_of(&self, id: &AccountId, principal: PrincipalId) -> AccountKey {
         let own = AccountKey::scoped(id.clone(), principal);
@@ -267,7 +268,13 @@ impl Tracker {
         if !self.accounts.contains_key(key) {
             return Outcome::default();
         }
-        self.with(key, |account, _, fx| account.probe_answered(at, &answers, fx))
+        let outcome = self.with(key, |account, _, fx| account.probe_answered(at, &answers, fx));
+        if let Some(principal) = outcome.split {
+            // Known even if nobody watches it, so that its owner's requests cause no more probes.
+            let own = AccountKey::scoped(key.id.clone(), principal);
+            let _ = self.with(&own, |_, _, _| {});
+        }
+        outcome
     }
 
     /// The principal whose view the entry is, and whose credentials are the first choice for a
@@ -290,14 +297,14 @@ impl Tracker {
     }
 
     /// The types a probe must ask for: of those the account's capabilities `offered` and those
-    /// already seen, the wanted ones that upstream does not deny. `Email` comes first, so that the
+    /// already seen or hinted at, the wanted ones that upstream does not deny. `Email` comes first, so that the
     /// states of `Mailbox` and `Thread` are not older than its (§3.3: calls run in order).
     ///
     /// When empty, there is nothing to send; report an empty, complete answer.
     #[must_use]
     pub fn wanted_types(&self, key: &AccountKey, offered: &[DataType]) -> Vec<DataType> {
         let Some(account) = self.accounts.get(key) else { return Vec::new() };
-        let seen = account.slots.iter().filter(|slot| slot.state.is_some());
+        let seen = account.slots.iter().filter(|slot| slot.state.is_some() || slot.hinted);
         let seen = seen.fold(0, |mask, slot| mask | only(slot.bit));
         let asked = account.asked(account.watchers().mask(&self.types));
         let asked = asked & (seen | self.mask(offered.iter()));

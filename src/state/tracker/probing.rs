@@ -2,6 +2,7 @@
 //!
 //! Sending it, its budget and its retries belong to `probe`.
 
+use crate::clock::Moment;
 use crate::state::fact::{Exchange, Observer};
 use crate::state::types::{EMAIL, only};
 
@@ -19,13 +20,24 @@ pub(super) enum Probe {
         follow_up: bool,
         /// A part of it was answered.
         heard: bool,
+        /// The watching has had neither a gap nor new types since it was sent.
+        baseline: bool,
     },
 }
 
 impl Account {
+    /// What is known has to be confirmed by something asked after `now`.
+    pub(super) fn renew_baseline(&mut self, now: Moment, fx: &mut Effects) {
+        (self.since, self.settled) = (now, false);
+        if let Probe::InFlight { baseline, .. } = &mut self.probe {
+            *baseline = false;
+        }
+        fx.raised = u64::MAX;
+    }
+
     pub(super) fn probe_sent(&mut self) {
         if self.probe == Probe::Idle {
-            self.probe = Probe::InFlight { follow_up: false, heard: false };
+            self.probe = Probe::InFlight { follow_up: false, heard: false, baseline: true };
         }
     }
 
@@ -35,15 +47,15 @@ impl Account {
         answers: &Answers<'_>,
         fx: &mut Effects,
     ) {
-        let (overtaken, mut heard) = match self.probe {
-            Probe::InFlight { follow_up, heard } => (follow_up, heard),
-            Probe::Idle => (false, false),
+        let (overtaken, mut heard, baseline) = match self.probe {
+            Probe::InFlight { follow_up, heard, baseline } => (follow_up, heard, baseline),
+            Probe::Idle => (false, false, true),
         };
         fx.overtaken = overtaken;
         heard |= answers.failed == 0 || !answers.seen.is_empty() || answers.absent != 0;
         self.probe = match answers.complete {
             true => Probe::Idle,
-            false => Probe::InFlight { follow_up: overtaken, heard },
+            false => Probe::InFlight { follow_up: overtaken, heard, baseline },
         };
         if let Observer::Known(who) = at.who
             && self.owner.replace(who) != Some(who)
@@ -56,7 +68,7 @@ impl Account {
         }
         if answers.complete && heard {
             self.unseen_hinted &= at.sent < self.hinted_at || overtaken;
-            if self.is_watched() && !self.settled && at.sent >= self.since {
+            if self.is_watched() && !self.settled && baseline && at.sent >= self.since {
                 (self.settled, fx.settled) = (true, true);
                 self.accept_the_unanswered(fx);
             }
@@ -66,13 +78,17 @@ impl Account {
         }
     }
 
-    /// A type that failed keeps the state known of it: it is the best there is to compare a token
-    /// with and to put into one, and another one found later is published.
+    /// Types that failed at the baseline. A state known of one stands: it is the best there is to
+    /// compare a token with and to put into one, and another one found later is published. Where
+    /// none is known, the first sight will be a change for those who watch by then.
     fn accept_the_unanswered(&mut self, fx: &Effects) {
         let asked = self.asked(fx.wanted);
-        for slot in self.slots.iter_mut().filter(|slot| slot.state.is_some()) {
-            slot.fresh |= asked & only(slot.bit) != 0;
+        for slot in self.slots.iter_mut().filter(|slot| asked & only(slot.bit) != 0) {
+            slot.fresh |= slot.state.is_some();
+            slot.hinted |= slot.state.is_none();
+            self.delivery_hinted |= slot.bit == EMAIL && slot.state.is_none();
         }
+        self.refresh_delivery(fx);
     }
 
     fn take_answers(&mut self, at: &Exchange, answers: &Answers<'_>, fx: &mut Effects) {
@@ -80,19 +96,14 @@ impl Account {
             let taken = self.take(seen, at, fx);
             if seen.bit == EMAIL {
                 if taken == Taken::Published {
-                    self.raise_dependents(answers.stated(), at.received, fx);
+                    self.raise(self.dependents(fx) & !answers.stated(), at.received, fx);
                 }
                 self.judge_probed(answers, taken, fx);
             }
         }
         for bit in (0..=63).filter(|bit| (answers.absent | answers.failed) & only(*bit) != 0) {
-            let failed = answers.failed & only(bit) != 0;
             let slot = self.slot_mut(bit);
-            if failed {
-                // The question stays open, so that a first sight later on is not taken for the
-                // baseline of those who watch by then.
-                slot.hinted = true;
-            } else {
+            if answers.absent & only(bit) != 0 {
                 slot.state = None;
                 (slot.absent, slot.fresh, slot.hinted) = (true, false, false);
             }

@@ -526,6 +526,14 @@ fn a_new_email_state_hints_mailbox_and_thread() {
 }
 
 #[test]
+fn a_hint_about_email_is_one_about_mailbox_even_if_nobody_wants_email() {
+    let mut rig = Rig::watched(&only_types(&["Mailbox"]), &MAIL[1..2]);
+    assert!(rig.hint(&["Email"], 20).probe);
+    let _ = rig.probe(21, &[("Mailbox", "m1")]);
+    assert!(rig.0.hint(&key(), Some(&[]), true, Moment(30)).probe);
+}
+
+#[test]
 fn mailbox_and_thread_read_after_email_in_one_response_need_no_probe() {
     let mut rig = Rig::watched(&only_types(&["Email", "Mailbox", "Thread"]), &MAIL);
     let facts = [set("Email", "e1", "e2"), get("Mailbox", "m2"), get("Thread", "t2")];
@@ -678,7 +686,6 @@ fn a_principal_that_disagrees_twice_in_a_row_is_split_off() {
     assert_eq!(disagree(&mut rig, 20), None);
     assert_eq!(disagree(&mut rig, 30), Some(BOB));
     let own = AccountKey::scoped(key().id, BOB);
-    let _ = rig.0.watch(&own, &quota(), Moment(40));
     assert_eq!(rig.0.key_of(&key().id, BOB), own);
     assert_eq!(rig.0.key_of(&key().id, ALICE), key());
     assert_eq!(rig.0.views(&key().id), [key(), own]);
