@@ -2,8 +2,7 @@
 //!
 //! Looks at sizes and line ends only; chunk data passes unseen, as far as it has come.
 
-use super::bytes::Lines;
-use super::head::split_field;
+use super::line;
 use super::rejection::Rejection;
 
 /// Bytes of one line with a chunk size. Longer sizes and extensions have no use but to cost.
@@ -35,14 +34,12 @@ pub(super) enum Progress {
 #[derive(Debug, Clone)]
 pub(super) struct Chunks {
     expected: Expected,
-    lines: Lines,
     extension_bytes: usize,
-    trailers: usize,
 }
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Self { expected: Expected::Size, lines: Lines::default(), extension_bytes: 0, trailers: 0 }
+        Self { expected: Expected::Size, extension_bytes: 0 }
     }
 
     /// Judges one step: a size line, some data, the end of a chunk, or the trailer section as a whole.
@@ -70,7 +67,7 @@ impl Chunks {
                 [] | [b'\r'] => Ok(Progress::More(0)),
                 _ => Err(Rejection::ChunkEnd),
             },
-            Expected::Trailers => self.trailers(bytes, headers),
+            Expected::Trailers => trailers(bytes, headers),
         }
     }
 
@@ -79,8 +76,13 @@ impl Chunks {
         if bytes.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
             return Err(Rejection::ChunkSize);
         }
-        let Some(line) = self.lines.next(bytes, SIZE_LINE_BYTES, Rejection::ChunkExtension)? else {
-            return Ok(Progress::More(0));
+        let within = bytes.get(..SIZE_LINE_BYTES).unwrap_or(bytes);
+        let Some(line) = line::text(within)? else {
+            return if within.len() == SIZE_LINE_BYTES {
+                Err(Rejection::ChunkExtension)
+            } else {
+                Ok(Progress::More(0))
+            };
         };
         let len = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
         let (digits, extension) = line.split_at(len);
@@ -90,28 +92,34 @@ impl Chunks {
             return Err(Rejection::ChunkExtension);
         }
         self.expected = if size == 0 { Expected::Trailers } else { Expected::Data(size) };
-        let taken = self.lines.consumed();
-        self.lines = Lines::default();
-        Ok(Progress::More(taken))
+        Ok(Progress::More(line.len() + 2))
     }
+}
 
-    /// Trailers wait for their end: hyper acts on them when the last line is there.
-    fn trailers(&mut self, bytes: &[u8], headers: usize) -> Result<Progress, Rejection> {
-        while let Some(line) = self.lines.next(bytes, TRAILER_BYTES, Rejection::TrailersTooLarge)? {
-            if line.is_empty() {
-                return Ok(Progress::End(self.lines.consumed()));
-            }
-            self.trailers += 1;
-            if self.trailers > headers {
-                return Err(Rejection::TooManyFields);
-            }
-            let (name, _) = split_field(line)?;
-            if is_for_heads_only(name) {
-                return Err(Rejection::TrailerName);
-            }
+/// Trailers wait for their end, at which hyper acts on them, and are read anew until it has come.
+fn trailers(bytes: &[u8], headers: usize) -> Result<Progress, Rejection> {
+    let within = bytes.get(..TRAILER_BYTES).unwrap_or(bytes);
+    let (mut taken, mut count) = (0, 0);
+    while let Some(rest) = within.get(taken..)
+        && let Some(empty) = line::is_empty(rest)?
+    {
+        if empty {
+            return Ok(Progress::End(taken + 2));
         }
-        Ok(Progress::More(0))
+        let Some(field) = line::field(rest)? else { break };
+        if is_for_heads_only(field.name) {
+            return Err(Rejection::TrailerName);
+        }
+        count += 1;
+        if count > headers {
+            return Err(Rejection::TooManyFields);
+        }
+        taken += field.name.len() + 1 + field.value.len() + 2;
     }
+    if within.len() == TRAILER_BYTES {
+        return Err(Rejection::TrailersTooLarge);
+    }
+    Ok(Progress::More(0))
 }
 
 /// RFC 9110 §6.5.1: fields about framing, routing and authentication have no meaning in trailers;

@@ -1,35 +1,42 @@
-//! Bytes and lines: what a request head may be made of (RFC 9110 §5.6.2, RFC 3986).
+//! Bytes: what the parts of a request may be made of (RFC 9110 §5.6.2, RFC 3986).
 //!
-//! Knows classes of bytes and where a line ends; what a line says is for [`super::head`].
+//! Knows classes of bytes and how far a run of one class reaches; what a line says is for
+//! [`super::line`].
 
-use super::rejection::Rejection;
-
-const TOKEN: u8 = 1;
-const UNDERSCORE: u8 = 2;
-const TARGET: u8 = 4;
+/// A tchar other than `_` (RFC 9110 §5.6.2).
+const PLAIN_TOKEN: u8 = 1;
+/// A tchar.
+pub(super) const TOKEN: u8 = 2;
+/// What may stand in a request target: RFC 3986, and what clients are known to leave unencoded as far
+/// as hyper's `Uri` takes it both in path and query. No backslash: some servers read it as a slash.
+pub(super) const TARGET: u8 = 4;
+/// What a host's name or IPv4 address is made of.
 const HOST: u8 = 8;
+/// No control character (RFC 9110 §5.5), HTAB being one here.
+const TEXT: u8 = 16;
 
-/// The classes of each byte, so that one load answers for any of them.
+/// The classes of each byte.
 static CLASSES: [u8; 256] = classes();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
-    let mut byte: u8 = 0;
-    while byte < 128 {
+    let mut index = 0;
+    while index < table.len() {
+        let byte = index as u8;
         let alphanumeric = byte.is_ascii_alphanumeric();
         let mut class = 0;
-        // RFC 9110 §5.6.2 tchar.
         if alphanumeric
-            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+            || matches!(
+                byte,
+                b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'`' | b'|' | b'~'
+            )
         {
-            class |= TOKEN;
+            class |= PLAIN_TOKEN | TOKEN;
         }
         if byte == b'_' {
-            class |= UNDERSCORE;
+            class |= TOKEN;
         }
-        // RFC 3986 and what clients are known to leave unencoded, as far as hyper's `Uri` takes it
-        // both in path and query. No backslash: some servers read it as a slash.
         if alphanumeric
             || matches!(byte, b'!' | b'$'..=b'/' | b':' | b';' | b'=' | b'?' | b'@' | b'[' | b']'..=b'_' | b'{'..=b'~')
         {
@@ -38,8 +45,11 @@ const fn classes() -> [u8; 256] {
         if alphanumeric || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             class |= HOST;
         }
-        table[byte as usize] = class;
-        byte += 1;
+        if !byte.is_ascii_control() {
+            class |= TEXT;
+        }
+        table[index] = class;
+        index += 1;
     }
     table
 }
@@ -48,22 +58,66 @@ fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
-/// The token at the front: its length, and whether `_` is in it.
-pub(super) fn token(bytes: &[u8]) -> (usize, bool) {
-    let mut seen = 0;
-    for (len, byte) in bytes.iter().enumerate() {
-        let class = class(*byte);
-        if class & TOKEN == 0 {
-            return (len, seen & UNDERSCORE != 0);
-        }
-        seen |= class;
-    }
-    (bytes.len(), seen & UNDERSCORE != 0)
+/// How many bytes at the front are of a class.
+#[inline]
+pub(super) fn span(bytes: &[u8], of: u8) -> usize {
+    bytes.iter().position(|byte| class(*byte) & of == 0).unwrap_or(bytes.len())
 }
 
-/// How many bytes at the front may stand in a request target.
-pub(super) fn target_len(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| class(*byte) & TARGET == 0).unwrap_or(bytes.len())
+/// How many bytes at the front are a plain token: eight at a time while they are letters and dashes,
+/// as most header names are to their end.
+#[inline]
+pub(super) fn name_len(bytes: &[u8]) -> usize {
+    let len = words_len(bytes, others_than_name);
+    match bytes.get(len..) {
+        None | Some([b':', ..]) => len,
+        Some(rest) => len + span(rest, PLAIN_TOKEN),
+    }
+}
+
+/// How many bytes at the front are no control characters: eight at a time.
+#[inline]
+pub(super) fn text_len(bytes: &[u8]) -> usize {
+    let len = words_len(bytes, controls);
+    len + span(bytes.get(len..).unwrap_or_default(), TEXT)
+}
+
+/// Where the first byte stands that `stops` marks with its highest bit, or where less than eight
+/// bytes are left.
+#[inline]
+fn words_len(bytes: &[u8], stops: impl Fn(u64) -> u64) -> usize {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut len = 0;
+    for word in words {
+        let stops = stops(u64::from_le_bytes(*word));
+        if stops != 0 {
+            return len + stops.trailing_zeros() as usize / 8;
+        }
+        len += 8;
+    }
+    len
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGHEST: u64 = ONES * 0x80;
+
+/// Marks bytes below 0x20 and 0x7f. Only the lowest mark is certain: borrows run upwards.
+#[inline]
+fn controls(word: u64) -> u64 {
+    let below_space = word.wrapping_sub(ONES * 0x20);
+    let delete = (word ^ (ONES * 0x7f)).wrapping_sub(ONES);
+    (below_space | delete) & !word & HIGHEST
+}
+
+/// Marks bytes that are neither letters nor dashes. No sum leaves its byte.
+#[inline]
+fn others_than_name(word: u64) -> u64 {
+    let low = word & !HIGHEST;
+    let small = low | (ONES * 0x20);
+    let from_a = small + ONES * (0x80 - 0x61);
+    let above_z = small + ONES * (0x80 - 0x7b);
+    let not_dash = (low ^ (ONES * 0x2d)) + ONES * 0x7f;
+    ((!from_a | above_z) & not_dash | word) & HIGHEST
 }
 
 /// Whether this is `host[:port]` with a registered name, an IPv4 or a bracketed IPv6 address.
@@ -81,8 +135,7 @@ pub(super) fn is_authority(bytes: &[u8]) -> bool {
             _ => return false,
         }
     } else {
-        let len = bytes.iter().position(|b| class(*b) & HOST == 0).unwrap_or(bytes.len());
-        match bytes.split_at(len) {
+        match bytes.split_at(span(bytes, HOST)) {
             (name, port) if !name.is_empty() => port,
             _ => return false,
         }
@@ -96,119 +149,33 @@ pub(super) fn is_authority(bytes: &[u8]) -> bool {
     }
 }
 
-/// Finds lines that end in CRLF in bytes that come in parts.
-///
-/// The caller shows the bytes again from the same beginning with more behind them; no byte is looked
-/// at twice.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Lines {
-    /// Where the next line begins.
-    start: usize,
-    /// Up to where that line is known to hold no control character.
-    clean: usize,
-}
-
-impl Lines {
-    /// Where the next line begins: how many bytes the lines so far took.
-    pub(super) fn consumed(&self) -> usize {
-        self.start
-    }
-
-    /// The next line without its CRLF, `None` when its end has not come. At most `limit` bytes may be
-    /// taken in all; beyond, `too_large`.
-    ///
-    /// # Errors
-    ///
-    /// A bare LF or CR, another control character than HTAB, or `too_large`.
-    #[inline]
-    pub(super) fn next<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        limit: usize,
-        too_large: Rejection,
-    ) -> Result<Option<&'a [u8]>, Rejection> {
-        // Not looking beyond the limit makes the verdict the same however the bytes are cut.
-        let bytes = bytes.get(..limit).unwrap_or(bytes);
-        while let Some(rest) = bytes.get(self.clean..) {
-            let clean = clean_len(rest);
-            match rest.get(clean..) {
-                Some([b'\r', b'\n', ..]) => {
-                    let end = self.clean + clean;
-                    let line = bytes.get(self.start..end).unwrap_or_default();
-                    *self = Self { start: end + 2, clean: end + 2 };
-                    return Ok(Some(line));
-                }
-                Some([b'\t', ..]) => self.clean += clean + 1,
-                Some([] | [b'\r']) => {
-                    self.clean += clean;
-                    break;
-                }
-                Some([b'\r', ..]) => return Err(Rejection::BareCr),
-                Some([b'\n', ..]) => return Err(Rejection::BareLf),
-                _ => return Err(Rejection::Control),
-            }
-        }
-        if bytes.len() >= limit { Err(too_large) } else { Ok(None) }
-    }
-}
-
-/// How many bytes at the front are no control characters: eight at a time, since most of a head is
-/// field values.
-#[inline]
-fn clean_len(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let control = controls(u64::from_le_bytes(*word));
-        if control != 0 {
-            return index * 8 + first_byte(control);
-        }
-    }
-    // 0x20 fills the word up: no control character.
-    let mut last = [b' '; 8];
-    for (to, from) in last.iter_mut().zip(tail) {
-        *to = *from;
-    }
-    match controls(u64::from_le_bytes(last)) {
-        0 => bytes.len(),
-        control => words.len() * 8 + first_byte(control),
-    }
-}
-
-/// The highest bit of each byte below 0x20 or equal to 0x7f. Bits above the lowest one set may be
-/// wrong (borrows run upwards); the lowest is exact.
-fn controls(word: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let delete = word ^ (ONES * 0x7f);
-    let is_delete = delete.wrapping_sub(ONES) & !delete;
-    (below_space | is_delete) & (ONES * 0x80)
-}
-
-/// The index of the first byte with its highest bit set.
-fn first_byte(bits: u64) -> usize {
-    (bits.trailing_zeros() / 8) as usize
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_control_character_is_found_at_every_place() {
-        for len in 0..40 {
-            for at in 0..len {
+    /// Every byte at every place among others, long enough for words and rests.
+    fn assert_stops(len: impl Fn(&[u8]) -> usize, among: &[u8], passes: impl Fn(u8) -> bool) {
+        for total in 0..20 {
+            for (at, other) in (0..total).flat_map(|at| among.iter().map(move |o| (at, *o))) {
                 for byte in 0..=255_u8 {
-                    let mut bytes = vec![b'a'; len];
+                    let mut bytes = vec![other; total];
                     bytes[at] = byte;
-                    let expected = if byte.is_ascii_control() { at } else { len };
-                    assert_eq!(clean_len(&bytes), expected, "{byte:#x} at {at} of {len}");
-                    // High bytes before it must not hide it.
-                    let mut bytes = vec![0xff; len];
-                    bytes[at] = byte;
-                    assert_eq!(clean_len(&bytes), expected, "{byte:#x} at {at} of {len}");
+                    let expected = if passes(byte) { total } else { at };
+                    assert_eq!(len(&bytes), expected, "{byte:#x} at {at} in {total} of {other:#x}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn text_ends_at_every_control_character() {
+        assert_stops(text_len, b" a~\x80\xff", |byte| !byte.is_ascii_control());
+    }
+
+    #[test]
+    fn a_name_ends_at_every_byte_that_is_no_plain_tchar() {
+        let tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&byte);
+        assert_stops(name_len, b"aZ-0!~", tchar);
     }
 
     #[test]

@@ -7,9 +7,14 @@ use std::ops::Range;
 
 use crate::clock::Moment;
 
-use super::bytes::{Lines, is_authority, target_len, token};
+use super::bytes::is_authority;
+use super::line::{self, Field, RequestLine};
 use super::machine::Limits;
 use super::rejection::Rejection;
+
+const CRLF: usize = 2;
+const SPACE: usize = 1;
+const COLON: usize = 1;
 
 /// How the body after a head ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +47,8 @@ enum Version {
 pub(super) struct Head {
     /// When its first byte came.
     pub(super) started: Moment,
-    lines: Lines,
+    /// Bytes of the lines judged. The line after them is read anew when more of it has come.
+    judged: usize,
     /// One empty line stood in front (RFC 9112 §2.2).
     empty_line: bool,
     /// `None` before the request line.
@@ -61,7 +67,7 @@ impl Head {
     pub(super) fn new(started: Moment) -> Self {
         Self {
             started,
-            lines: Lines::default(),
+            judged: 0,
             empty_line: false,
             version: None,
             authority: None,
@@ -79,119 +85,162 @@ impl Head {
     ///
     /// The first rule broken.
     pub(super) fn read(&mut self, bytes: &[u8], limits: Limits) -> Result<Progress, Rejection> {
-        loop {
-            let offset = self.lines.consumed();
-            let Some(line) = self.lines.next(bytes, limits.head_bytes, Rejection::HeadTooLarge)?
-            else {
-                return Ok(Progress::Partial);
-            };
-            match (self.version, line) {
-                (None, []) if self.empty_line => return Err(Rejection::LeadingEmptyLines),
-                (None, []) => self.empty_line = true,
-                (None, line) => self.request_line(line, offset)?,
-                (Some(version), []) => {
-                    let framing = self.finish(version, bytes)?;
-                    return Ok(Progress::Complete { len: self.lines.consumed(), framing });
-                }
-                (Some(version), line) => {
-                    self.fields += 1;
-                    if self.fields > limits.headers {
-                        return Err(Rejection::TooManyFields);
-                    }
-                    self.field(version, line, offset)?;
-                }
-            }
+        // Not looking beyond the limit makes the verdict the same however the bytes are cut.
+        let bytes = bytes.get(..limits.head_bytes).unwrap_or(bytes);
+        let complete = match self.version {
+            Some(version) => self.fields(version, bytes, limits.headers)?,
+            None => match self.start(bytes)? {
+                Some(version) => self.fields(version, bytes, limits.headers)?,
+                None => None,
+            },
+        };
+        match complete {
+            Some(framing) => Ok(Progress::Complete { len: self.judged, framing }),
+            None if bytes.len() == limits.head_bytes => Err(Rejection::HeadTooLarge),
+            None => Ok(Progress::Partial),
         }
     }
 
-    fn request_line(&mut self, line: &[u8], offset: usize) -> Result<(), Rejection> {
-        let (len, _) = token(line);
-        let (method, rest) = line.split_at(len);
-        let Some(rest) = rest.strip_prefix(b" ").filter(|_| len > 0) else {
-            let separated = line.contains(&b' ') && !line.starts_with(b" ");
-            return Err(if separated { Rejection::Method } else { Rejection::RequestLine });
-        };
+    /// The request line and the empty line before it, if they have come.
+    fn start(&mut self, bytes: &[u8]) -> Result<Option<Version>, Rejection> {
+        while let Some(rest) = bytes.get(self.judged..) {
+            match line::is_empty(rest)? {
+                Some(true) if self.empty_line => return Err(Rejection::LeadingEmptyLines),
+                Some(true) => {
+                    self.empty_line = true;
+                    self.judged += CRLF;
+                }
+                Some(false) => {
+                    if let Some(line) = line::request(rest)? {
+                        self.version = Some(self.request_line(&line)?);
+                    }
+                    return Ok(self.version);
+                }
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The fields that have come; how the body is framed, if that is all.
+    fn fields(
+        &mut self,
+        version: Version,
+        bytes: &[u8],
+        limit: usize,
+    ) -> Result<Option<Framing>, Rejection> {
+        while let Some(rest) = bytes.get(self.judged..) {
+            if let [b'\r', ..] = rest {
+                return match line::is_empty(rest)? {
+                    Some(_) => {
+                        self.judged += CRLF;
+                        self.finish(version, bytes).map(Some)
+                    }
+                    None => Ok(None),
+                };
+            }
+            let Some(field) = line::field(rest)? else { break };
+            self.field(version, &field)?;
+            self.fields += 1;
+            if self.fields > limit {
+                return Err(Rejection::TooManyFields);
+            }
+        }
+        Ok(None)
+    }
+
+    fn request_line(&mut self, line: &RequestLine<'_>) -> Result<Version, Rejection> {
+        let RequestLine { method, target, version } = line;
         // Methods are case-sensitive, but not every server behind us knows.
         if method.eq_ignore_ascii_case(b"CONNECT") || method.eq_ignore_ascii_case(b"TRACE") {
             return Err(Rejection::MethodNotServed);
         }
-        let (target, rest) = rest.split_at(target_len(rest));
-        let Some(version) = rest.strip_prefix(b" ") else {
-            return Err(if rest.is_empty() { Rejection::RequestLine } else { Rejection::Target });
-        };
-        if target.is_empty() {
-            return Err(Rejection::Target);
-        }
-        self.version = Some(match version {
+        let spoken = match *version {
             b"HTTP/1.1" => Version::Http11,
             b"HTTP/1.0" => Version::Http10,
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
                 return Err(Rejection::VersionNotServed);
             }
-            _ if version.contains(&b' ') => return Err(Rejection::RequestLine),
+            version if version.contains(&b' ') => return Err(Rejection::RequestLine),
             _ => return Err(Rejection::Version),
-        });
-        match target {
-            [b'/', ..] => Ok(()),
-            b"*" if method == b"OPTIONS" => Ok(()),
+        };
+        match *target {
+            [b'/', ..] => {}
+            b"*" if *method == b"OPTIONS" => {}
             _ => {
                 let authority = absolute_authority(target).ok_or(Rejection::Target)?;
-                let start = offset + method.len() + 1 + authority.start;
+                let start = self.judged + method.len() + SPACE + authority.start;
                 self.authority = Some(start..start + authority.len());
-                Ok(())
             }
+        }
+        self.judged += method.len() + SPACE + target.len() + SPACE + version.len() + CRLF;
+        Ok(spoken)
+    }
+
+    #[inline]
+    fn field(&mut self, version: Version, field: &Field<'_>) -> Result<(), Rejection> {
+        let Field { name, value } = field;
+        let value_start = self.judged + name.len() + COLON;
+        self.judged = value_start + value.len() + CRLF;
+        // The length tells nearly all names apart from the four that matter.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value, value_start),
+            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.transfer_encoding(version, value)
+            }
+            _ => Ok(()),
         }
     }
 
-    fn field(&mut self, version: Version, line: &[u8], offset: usize) -> Result<(), Rejection> {
-        let (name, value) = split_field(line)?;
-        // The length tells nearly all names apart from the four that matter.
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                let value = value.trim_ascii();
-                if self.host.is_some() {
-                    return Err(Rejection::HostRepeated);
-                }
-                if !is_authority(value) {
-                    return Err(Rejection::Host);
-                }
-                // The value is a part of the line: after the colon and the whitespace.
-                let before = line.trim_ascii_end().len() - value.len();
-                self.host = Some(offset + before..offset + before + value.len());
-            }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                let known = value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
-                if !known || self.expects {
-                    return Err(Rejection::Expectation);
-                }
-                self.expects = true;
-            }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if self.length.is_some() {
-                    return Err(Rejection::ContentLengthRepeated);
-                }
-                if self.chunked {
-                    return Err(Rejection::TwoFramings);
-                }
-                self.length = Some(decimal(value.trim_ascii()).ok_or(Rejection::ContentLength)?);
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if self.chunked {
-                    return Err(Rejection::TransferEncodingRepeated);
-                }
-                if version == Version::Http10 {
-                    return Err(Rejection::TransferEncodingVersion);
-                }
-                if self.length.is_some() {
-                    return Err(Rejection::TwoFramings);
-                }
-                if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                    return Err(Rejection::TransferEncoding);
-                }
-                self.chunked = true;
-            }
-            _ => {}
+    fn host(&mut self, value: &[u8], start: usize) -> Result<(), Rejection> {
+        if self.host.is_some() {
+            return Err(Rejection::HostRepeated);
         }
+        let start = start + value.len() - value.trim_ascii_start().len();
+        let value = value.trim_ascii();
+        if !is_authority(value) {
+            return Err(Rejection::Host);
+        }
+        self.host = Some(start..start + value.len());
+        Ok(())
+    }
+
+    /// RFC 9110 §10.1.1; see the [module](super) for why nothing else is forwarded.
+    fn expect(&mut self, value: &[u8]) -> Result<(), Rejection> {
+        if self.expects || !value.trim_ascii().eq_ignore_ascii_case(b"100-continue") {
+            return Err(Rejection::Expectation);
+        }
+        self.expects = true;
+        Ok(())
+    }
+
+    fn content_length(&mut self, value: &[u8]) -> Result<(), Rejection> {
+        if self.length.is_some() {
+            return Err(Rejection::ContentLengthRepeated);
+        }
+        if self.chunked {
+            return Err(Rejection::TwoFramings);
+        }
+        self.length = Some(decimal(value.trim_ascii()).ok_or(Rejection::ContentLength)?);
+        Ok(())
+    }
+
+    fn transfer_encoding(&mut self, version: Version, value: &[u8]) -> Result<(), Rejection> {
+        if self.chunked {
+            return Err(Rejection::TransferEncodingRepeated);
+        }
+        if version == Version::Http10 {
+            return Err(Rejection::TransferEncodingVersion);
+        }
+        if self.length.is_some() {
+            return Err(Rejection::TwoFramings);
+        }
+        if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            return Err(Rejection::TransferEncoding);
+        }
+        self.chunked = true;
         Ok(())
     }
 
@@ -213,59 +262,6 @@ impl Head {
             Some(length) => Framing::Length(length),
         })
     }
-}
-
-/// Name and untrimmed value of a field line, of a head or of trailers.
-///
-/// # Errors
-///
-/// Folding, whitespace before the colon, a name that is no token or that stands for another.
-pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Rejection> {
-    let (len, underscore) = token(line);
-    let (name, rest) = line.split_at(len);
-    match rest {
-        [b':', value @ ..] if len > 0 => {
-            if underscore && is_trusted_with_dashes(name) {
-                return Err(Rejection::UnderscoreName);
-            }
-            Ok((name, value))
-        }
-        [b' ' | b'\t', ..] if len == 0 => Err(Rejection::Folding),
-        [b' ' | b'\t', ..] if rest.trim_ascii_start().starts_with(b":") => {
-            Err(Rejection::SpaceBeforeColon)
-        }
-        _ => Err(Rejection::FieldName),
-    }
-}
-
-/// Whether the name, `_` read as `-`, is one that we or a server behind us acts upon (X14): framing,
-/// who the client is, what connection this is.
-fn is_trusted_with_dashes(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 14] = [
-        b"cdn-loop",
-        b"client-ip",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"keep-alive",
-        b"last-event-id",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"transfer-encoding",
-        b"true-client-ip",
-        b"x-client-ip",
-        b"x-real-ip",
-        b"x-request-id",
-    ];
-    const FAMILIES: [&[u8]; 2] = [b"x-forwarded-", b"sec-websocket-"];
-    let begins_as = |known: &[u8]| {
-        name.len() >= known.len()
-            && name.iter().zip(known).all(|(byte, known)| {
-                (if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }) == *known
-            })
-    };
-    NAMES.iter().any(|known| known.len() == name.len() && begins_as(known))
-        || FAMILIES.iter().any(|family| begins_as(family))
 }
 
 /// Where the authority stands in `http://authority/…`; `None` when the target is no http URI. User

@@ -118,11 +118,13 @@ pub struct GuardedIo<S> {
     /// Read from the stream and not given to hyper: first `accepted` bytes that may go (from
     /// `given` on), then a part of a head, a chunk size or trailers.
     ///
-    /// When full: [`Limits::head_bytes`] (or the lesser limits of chunked bodies) and one read; the
-    /// guard refuses a longer part.
+    /// When full: the guard refuses a part longer than [`Limits::head_bytes`], looking at it at the
+    /// latest when it is half as long again, and one read.
     held: Vec<u8>,
     accepted: usize,
     given: usize,
+    /// How much was held when the guard last looked.
+    inspected: usize,
     /// The stand-in is in `held`, or the body has been broken off.
     refused: bool,
 }
@@ -139,6 +141,7 @@ impl<S> GuardedIo<S> {
             held: Vec::new(),
             accepted: 0,
             given: 0,
+            inspected: 0,
             refused: false,
         };
         (io, handle)
@@ -178,10 +181,17 @@ impl<S> GuardedIo<S> {
             let (now, rest) = bytes.split_at(accepted);
             buf.put_slice(now);
             self.held.extend_from_slice(rest);
-        } else {
-            self.held.drain(..self.given);
-            self.held.extend_from_slice(bytes);
-            (self.accepted, self.given) = (accept(&mut shared.guard, &self.held), 0);
+            self.inspected = rest.len();
+            return;
+        }
+        self.held.drain(..self.given);
+        self.held.extend_from_slice(bytes);
+        (self.accepted, self.given) = (0, 0);
+        // The guard reads an incomplete line anew each time: not for each byte of one that drips in.
+        let may_end_line = bytes.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
+        if may_end_line || self.held.len() > self.inspected + self.inspected / 2 {
+            self.accepted = accept(&mut shared.guard, &self.held);
+            self.inspected = self.held.len() - self.accepted;
         }
     }
 

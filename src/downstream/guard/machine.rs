@@ -54,7 +54,7 @@ enum Phase {
     Refused { rejection: Rejection, in_body: bool },
 }
 
-/// See the [module](self).
+/// Follows one connection; it keeps counts and positions, not bytes.
 #[derive(Debug)]
 pub struct Guard {
     limits: Limits,

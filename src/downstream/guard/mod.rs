@@ -27,7 +27,7 @@
 //! - `Content-Length: 5, 5` and a repeated equal one are refused, though RFC 9112 §6.3 would let a
 //!   recipient repair them. So are whitespace around a chunk size and `Host: `.
 //! - Whole heads pass without a copy of their own or an allocation; parts wait in a buffer of at
-//!   most [`Limits::head_bytes`] and one read.
+//!   most [`Limits::head_bytes`], half of it again, and one read.
 //!
 //! Not done here: routing, which fields a forwarded request may keep, timers (the connection's driver
 //! reads [`Handle::state`]), HTTP/2.
@@ -36,6 +36,7 @@ mod body;
 mod bytes;
 mod head;
 mod io;
+mod line;
 mod machine;
 mod rejection;
 

@@ -191,8 +191,7 @@ async fn no_upgrade_after_a_refusal() {
     let (mut client, mut io, handle) = pair();
     client.write_all(&[GET, b"\x81\x05"].concat()).await.unwrap();
     assert_eq!(read_once(&mut io, 8192).await.unwrap(), GET);
-    // 0x81 is no control character; 0x05 is.
-    assert_eq!(handle.become_opaque(), Err(Rejection::Control));
+    assert_eq!(handle.become_opaque(), Err(Rejection::Method));
 }
 
 #[tokio::test]
@@ -244,6 +243,43 @@ async fn flushes_count_only_what_the_stream_has_taken() {
     client.read_exact(&mut [0; 8][..4]).await.unwrap();
     connection.await;
     assert_eq!(handle.flushes(), 1);
+}
+
+/// Bodies much larger than every buffer, in both framings, one after the other.
+#[tokio::test]
+async fn large_bodies_pass_unchanged() {
+    let (client, io, handle) = pair();
+    let body: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mut sent =
+        format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    sent.extend_from_slice(&body);
+    sent.extend_from_slice(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for chunk in body.chunks(70_001) {
+        sent.extend_from_slice(format!("{:x};x=y\r\n", chunk.len()).as_bytes());
+        sent.extend_from_slice(chunk);
+        sent.extend_from_slice(b"\r\n");
+    }
+    sent.extend_from_slice(b"0\r\n\r\n");
+    let service = service_fn(async |request: Request<Incoming>| {
+        let arrived = request.into_body().collect().await.unwrap().to_bytes();
+        assert!(arrived == body, "{} bytes of {}", arrived.len(), body.len());
+        ok("")
+    });
+    let (mut read, mut write) = tokio::io::split(client);
+    let mut answers = String::new();
+    let (served, ..) = tokio::join!(
+        http1::Builder::new().half_close(true).serve_connection(io, service),
+        async {
+            for part in sent.chunks(40_009) {
+                write.write_all(part).await.unwrap();
+            }
+            write.shutdown().await.unwrap();
+        },
+        async { read.read_to_string(&mut answers).await.unwrap() },
+    );
+    served.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2);
+    assert!(matches!((handle.heads(), handle.state()), (2, State::Idle { .. })));
 }
 
 /// B5: the answer to a head far over the limit survives the bytes that were never read.

@@ -72,7 +72,7 @@ fn head_of(len: usize) -> Vec<u8> {
 
 #[test]
 fn a_head_as_long_as_the_limit_passes_and_one_byte_more_is_431() {
-    for parts in [1, 1000, usize::MAX] {
+    for parts in [99, 1000, usize::MAX] {
         let fits = head_of(LIMITS.head_bytes);
         assert_eq!(guard(fits.chunks(parts)).rejection, None);
         let long = head_of(LIMITS.head_bytes + 1);

@@ -123,7 +123,7 @@ pub(super) const PAYLOADS: &[Payload] = &[
     ("method with a separator", b"GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Method)),
     ("method with obs-text", b"G\xc9T / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Method)),
     ("space before method", b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", Err(RequestLine)),
-    ("two spaces after method", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Target)),
+    ("two spaces after method", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Err(RequestLine)),
     ("tab after method", b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", Err(Method)),
     ("HTTP/0.9", b"GET /\r\n\r\n", Err(RequestLine)),
     ("method only", b"GET\r\n\r\n", Err(RequestLine)),
