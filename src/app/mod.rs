@@ -101,67 +101,9 @@ pub fn start(config: Config) -> Result<Running, Error> {
         .map(|files| Certificate::load(files, config.downstream.http2).map(Arc::new))
         .transpose()?;
     let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health))?);
-    let authority = Arc::new(Authority::new(
-        Arc::clone(&upstream),
-        config.auth.clone(),
-        config.limits.session_size,
-        drain.clone(),
-    ));
-    let hub = Hub::new(hub::Limits {
-        per_user: config.limits.streams_per_user,
-        accounts: config.limits.accounts,
-        scope: config.upstream.account_scope,
-    });
-    let engine =
-        Engine::new(config.event_source.clone(), room.streams, drain.clone(), metrics.clone());
+    let parts = Parts::new(&config, &upstream, room.streams, &drain, &metrics);
     let mut background = JoinSet::new();
-    let (prober, asked) =
-        Prober::new(&config.probe, drain.clone(), metrics.clone(), Arc::clone(&health));
-    background.spawn(probing::feed(Arc::clone(&hub), asked));
-    let (h, a, u) = (Arc::clone(&hub), Arc::clone(&authority), Arc::clone(&upstream));
-    background.spawn(async move { probing::run(prober, h, a, u).await });
-    let (outbox, inbox) = queue(metrics.clone());
-    background.spawn(notices::act(inbox, Arc::clone(&hub)));
-    let link = notify::redis::source(&config.redis, outbox.clone(), Arc::clone(&health), &metrics)?;
-    if let Some(link) = link {
-        background.spawn(link.run(drain.clone()));
-    }
-    let turning = Arc::clone(&engine);
-    background.spawn(async move { turning.run().await });
-    let (asked, live, told) = (Arc::clone(&authority), Arc::clone(&hub), Arc::clone(&hub));
-    let tell = move |key, finding| found(&told, key, finding);
-    background.spawn(revalidate::run(asked, move || live.live(), tell));
-
-    let dispatch = Dispatch {
-        router: Router::new(&config),
-        cors: Cors::new(config.cors.clone()),
-        sessions: Sessions::new(&config, Arc::clone(&upstream), Arc::clone(&authority)),
-        calls: Calls::new(
-            Arc::clone(&upstream),
-            Arc::clone(&authority),
-            Arc::clone(&hub),
-            config.limits.clone(),
-        ),
-        event_sources: EventSources::new(
-            Arc::clone(&hub),
-            authority,
-            Arc::clone(&engine),
-            config.event_source.clone(),
-        ),
-        upstream: Arc::clone(&upstream),
-        metrics: metrics.clone(),
-        drain: drain.clone(),
-        config: config.clone(),
-    };
-    let connections = Arc::new(Connections {
-        dispatch: Arc::new(dispatch),
-        engine: Arc::clone(&engine),
-        drain: drain.clone(),
-    });
-    if let Some(certificate) = certificate.clone() {
-        let health = Arc::clone(&health);
-        background.spawn(async move { certificate.watch(&health).await });
-    }
+    let outbox = parts.start(&mut background, &config, &health, &metrics)?;
     let admin = Arc::new(Admin {
         health: Arc::clone(&health),
         drain: drain.clone(),
@@ -169,29 +111,30 @@ pub fn start(config: Config) -> Result<Running, Error> {
         registry: metrics.registry(),
         pulse: AtomicU64::new(Moment::now().0),
     });
-    let pulse = Arc::clone(&admin);
-    background.spawn(async move {
-        loop {
-            pulse.beat();
-            tokio::time::sleep(PULSE).await;
-        }
+    background.spawn(pulse(Arc::clone(&admin)));
+    if let Some(certificate) = certificate.clone() {
+        let health = Arc::clone(&health);
+        background.spawn(async move { certificate.watch(&health).await });
+    }
+    let connections = Arc::new(Connections {
+        dispatch: Arc::new(parts.dispatch(&config, &metrics)),
+        engine: Arc::clone(&parts.engine),
+        drain: drain.clone(),
     });
     let permits = Arc::new(Semaphore::new(room.connections));
     for listener in doors.downstream {
-        background.spawn(listener::serve(
-            listener,
-            Arc::clone(&connections),
-            certificate.clone(),
-            Arc::clone(&permits),
-        ));
+        let (connections, permits) = (Arc::clone(&connections), Arc::clone(&permits));
+        background.spawn(listener::serve(listener, connections, certificate.clone(), permits));
     }
     let side_doors = side_doors(admin, doors.admin, doors.probes)?;
+    let Parts { hub, engine, .. } = parts;
+    let (streams, descriptors) = (room.streams, room.descriptors);
     Ok(Running {
         addresses,
         health,
         metrics,
-        streams: room.streams,
-        descriptors: room.descriptors,
+        streams,
+        descriptors,
         outbox,
         upstream,
         hub,
@@ -201,6 +144,97 @@ pub fn start(config: Config) -> Result<Running, Error> {
         background,
         side_doors,
     })
+}
+
+/// What most others are made of.
+struct Parts {
+    upstream: Arc<Upstream>,
+    authority: Arc<Authority>,
+    hub: Arc<Hub>,
+    engine: Arc<Engine>,
+    drain: Drain,
+}
+
+impl Parts {
+    fn new(
+        config: &Config,
+        upstream: &Arc<Upstream>,
+        streams: usize,
+        drain: &Drain,
+        metrics: &Metrics,
+    ) -> Self {
+        let authority = Authority::new(
+            Arc::clone(upstream),
+            config.auth.clone(),
+            config.limits.session_size,
+            drain.clone(),
+        );
+        let hub = Hub::new(hub::Limits {
+            per_user: config.limits.streams_per_user,
+            accounts: config.limits.accounts,
+            scope: config.upstream.account_scope,
+        });
+        let event_source = config.event_source.clone();
+        let engine = Engine::new(event_source, streams, drain.clone(), metrics.clone());
+        let (upstream, authority) = (Arc::clone(upstream), Arc::new(authority));
+        Self { upstream, authority, hub, engine, drain: drain.clone() }
+    }
+
+    /// Starts what runs all the while: prober, notifications, timers, revalidation.
+    fn start(
+        &self,
+        background: &mut JoinSet<()>,
+        config: &Config,
+        health: &Arc<Health>,
+        metrics: &Metrics,
+    ) -> Result<Outbox, Error> {
+        let Self { upstream, authority, hub, engine, drain } = self;
+        let (prober, asked) =
+            Prober::new(&config.probe, drain.clone(), metrics.clone(), Arc::clone(health));
+        background.spawn(probing::feed(Arc::clone(hub), asked));
+        let (h, a, u) = (Arc::clone(hub), Arc::clone(authority), Arc::clone(upstream));
+        background.spawn(probing::run(prober, h, a, u));
+
+        let (outbox, inbox) = queue(metrics.clone());
+        background.spawn(notices::act(inbox, Arc::clone(hub)));
+        let health = Arc::clone(health);
+        if let Some(link) = notify::redis::source(&config.redis, outbox.clone(), health, metrics)? {
+            background.spawn(link.run(drain.clone()));
+        }
+
+        let turning = Arc::clone(engine);
+        background.spawn(async move { turning.run().await });
+        let (live, told) = (Arc::clone(hub), Arc::clone(hub));
+        let tell = move |key, finding| found(&told, key, finding);
+        background.spawn(revalidate::run(Arc::clone(authority), move || live.live(), tell));
+        Ok(outbox)
+    }
+
+    fn dispatch(&self, config: &Config, metrics: &Metrics) -> Dispatch {
+        let Self { upstream, authority, hub, engine, drain } = self;
+        let (u, a, h) = (Arc::clone(upstream), Arc::clone(authority), Arc::clone(hub));
+        let calls = Calls::new(u, a, h, config.limits.clone());
+        let (h, a, e) = (Arc::clone(hub), Arc::clone(authority), Arc::clone(engine));
+        Dispatch {
+            router: Router::new(config),
+            cors: Cors::new(config.cors.clone()),
+            sessions: Sessions::new(config, Arc::clone(upstream), Arc::clone(authority)),
+            calls,
+            event_sources: EventSources::new(h, a, e, config.event_source.clone()),
+            upstream: Arc::clone(upstream),
+            metrics: metrics.clone(),
+            drain: drain.clone(),
+            config: config.clone(),
+        }
+    }
+}
+
+/// Shows `/livez` that the main tasks run.
+async fn pulse(admin: Arc<Admin>) {
+    loop {
+        admin.beat();
+        tokio::time::sleep(PULSE).await;
+    }
 }
 
 fn found(hub: &Hub, key: CredentialKey, finding: Finding) {

@@ -139,6 +139,9 @@ impl Authority {
 
     /// Asks upstream, together with whoever else asks about the same credential. The question is on
     /// its way when this returns.
+    ///
+    /// # Errors
+    /// A [`Refusal`], once it is awaited.
     pub fn ask(
         self: &Arc<Self>,
         key: CredentialKey,

@@ -299,7 +299,8 @@ impl<F: Http1> Driver<F> {
         }
     }
 
-    /// The stream that may leave now: its opening is with hyper and its request is read whole.
+    /// The stream that may leave now: its opening is with hyper and its request is read whole. A
+    /// request pipelined behind it is lost: the response says `Connection: close` (RFC 9112 §9.6).
     fn ready_to_leave(&self) -> Option<Handoff> {
         let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         let armed = leaving.as_ref().filter(|handoff| handoff.is_armed());
@@ -316,14 +317,17 @@ impl<F: Http1> Driver<F> {
             State::Idle { since } if Arc::strong_count(&self.busy) <= self.idle_count => {
                 (since.max(self.active).after(self.limits.idle), None)
             }
-            State::Head { started } => {
+            // Only while hyper waits for bytes is the client to blame for what does not come.
+            State::Head { started } if self.guard.waiting_since().is_some() => {
                 (started.after(self.limits.head), Some(Rejection::HeadTimeout))
             }
             State::Body => match self.guard.waiting_since() {
                 Some(since) => (since.after(self.limits.body), Some(Rejection::BodyTimeout)),
                 None => return Poll::Pending,
             },
-            State::Idle { .. } | State::Opaque | State::Refused { .. } => return Poll::Pending,
+            // A client that does not take its refusal is not waited for.
+            State::Refused { .. } => (self.active.after(self.limits.idle), None),
+            State::Idle { .. } | State::Head { .. } | State::Opaque => return Poll::Pending,
         };
         if due <= now {
             return match rejection {

@@ -54,6 +54,14 @@ pub struct Connection {
     pub guard: Option<Handle>,
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+struct From<'a> {
+    peer: &'a Peer<'a>,
+    origin: &'a Origin,
+    connection: &'a Connection,
+}
+
 impl Dispatch {
     /// Answers one request.
     pub async fn serve(
@@ -86,7 +94,8 @@ impl Dispatch {
             return response;
         }
         let asked = request.headers().clone();
-        let mut response = self.answer(route, request, &peer, &origin, connection).await;
+        let from = From { peer: &peer, origin: &origin, connection };
+        let mut response = self.answer(route, request, &from).await;
         self.cors.write(&asked, response.headers_mut(), ours);
         response
     }
@@ -115,7 +124,7 @@ impl Dispatch {
             request.headers_mut().insert(HOST, value);
         }
         let path = request.uri().path_and_query().cloned();
-        *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
+        *request.uri_mut() = path.map_or_else(Uri::default, Into::into);
         Ok(host)
     }
 
@@ -123,10 +132,9 @@ impl Dispatch {
         &self,
         route: Route,
         mut request: Request<Body>,
-        peer: &Peer<'_>,
-        origin: &Origin,
-        connection: &Connection,
+        from: &From<'_>,
     ) -> Response<Body> {
+        let From { peer, origin, connection } = *from;
         if route == Route::EventSource {
             let (parts, body) = request.into_parts();
             if !matches!(body, Body::Empty) {
@@ -157,7 +165,8 @@ impl Dispatch {
             }
             Route::Forward | Route::EventSource => match upgrade {
                 Some(guard) => {
-                    let open = || guard.become_opaque().map_err(|why| why.response().map(boxed));
+                    let open =
+                        || guard.become_opaque().map_err(|why| Box::new(why.response().map(boxed)));
                     let affinity = Affinity::default();
                     self.upstream.tunnel(request, affinity, &self.drain, open).await
                 }

@@ -21,7 +21,7 @@ use self::query::Query;
 use crate::auth::Authority;
 use crate::config;
 use crate::http::{Body, reply};
-use crate::hub::{Hub, TooMany};
+use crate::hub::{Hub, TooMany, Wish};
 use crate::jmap::id::DataType;
 use crate::jmap::{capability, problem::Problem};
 use crate::state::types::TypeFilter;
@@ -84,13 +84,9 @@ impl EventSources {
             _ => &encode::RAW,
         };
         let filter = query.types.map_or(TypeFilter::All, TypeFilter::only);
-        let subscriber = self.hub.subscribe(
-            credential,
-            &principal,
-            &filter,
-            codec,
-            last_event_id(&request.headers),
-        );
+        let last_event_id = last_event_id(&request.headers);
+        let wish = Wish { filter: &filter, codec, last_event_id };
+        let subscriber = self.hub.subscribe(credential, &principal, &wish);
         let subscriber = match subscriber {
             Ok(subscriber) => subscriber,
             Err(TooMany(count)) => {

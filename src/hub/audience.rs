@@ -26,6 +26,17 @@ pub struct Limits {
     pub scope: AccountScope,
 }
 
+/// What a new subscriber wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The types.
+    pub filter: &'a TypeFilter,
+    /// The transport.
+    pub codec: &'static Codec,
+    /// What it says it has been given (§7.3 `Last-Event-ID`); a first connection says nothing.
+    pub last_event_id: Option<&'a str>,
+}
+
 /// The user has as many live subscribers as `limits.streams_per_user` allows.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the user has {0} live streams already")]
@@ -140,8 +151,7 @@ impl Hub {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream of `principal`, authenticated by `credential`, subscribes. `last_event_id` is what
-    /// it says it has been given (§7.3); a first connection says nothing.
+    /// A stream of `principal`, authenticated by `credential`, subscribes.
     ///
     /// # Errors
     /// When the user has too many streams.
@@ -149,9 +159,7 @@ impl Hub {
         self: &Arc<Self>,
         credential: CredentialKey,
         principal: &Arc<Principal>,
-        filter: &TypeFilter,
-        codec: &'static Codec,
-        last_event_id: Option<&str>,
+        wish: &Wish<'_>,
     ) -> Result<Subscriber, TooMany> {
         let mut inner = self.lock();
         let count = inner.users.entry(principal.id).or_default();
@@ -159,24 +167,21 @@ impl Hub {
             return Err(TooMany(*count));
         }
         *count += 1;
-        if !inner.audiences.contains_key(&credential) {
-            let audience = Audience {
-                credential,
-                principal: Arc::clone(principal),
-                accounts: Vec::new(),
-                views: Vec::new(),
-                subscribers: 0,
-                revoked: false,
-            };
-            inner.audiences.insert(credential, audience);
-        }
+        inner.audiences.entry(credential).or_insert_with(|| Audience {
+            credential,
+            principal: Arc::clone(principal),
+            accounts: Vec::new(),
+            views: Vec::new(),
+            subscribers: 0,
+            revoked: false,
+        });
         self.adopt(&mut inner, credential, principal);
-        let view = self.view(&mut inner, credential, filter, codec);
+        let view = self.view(&mut inner, credential, wish.filter, wish.codec);
         if let Some(audience) = inner.audiences.get_mut(&credential) {
             audience.subscribers += 1;
         }
         drop(inner);
-        Ok(Subscriber::new(Arc::clone(self), view, last_event_id))
+        Ok(Subscriber::new(Arc::clone(self), view, wish.last_event_id))
     }
 
     /// The view for a filter and transport, made on its first use: it then begins to watch.

@@ -25,7 +25,7 @@ pub mod probes;
 mod view;
 mod wake;
 
-pub use audience::{Hub, Limits, TooMany};
+pub use audience::{Hub, Limits, TooMany, Wish};
 pub use changes::{ProbeSubject, Seen};
 pub use view::{Codec, Pending, Subscriber};
 pub use wake::Wake;

@@ -40,7 +40,7 @@ metrics! {
     requests: Count = "requests", "Requests received";
     streams: Gauge = "streams", "Live event streams";
     streams_opened: Count = "streams_opened", "Event streams opened since the start";
-    slow_closed: Count = "slow_closed", "Streams closed because the client accepted no byte within event_source.write_timeout";
+    slow_closed: Count = "slow_closed", "Streams closed because the client accepted no byte for as long as the write timeout says";
     probes: Count = "probes", "Requests the probe has sent to upstream";
     probe_failures: Count = "probe_failures", "Probe requests that upstream did not answer with JMAP";
     probe_queue: Gauge = "probe_queue", "Accounts that are due for a probe and wait for probe.budget";

@@ -29,7 +29,7 @@ impl Upstream {
         mut request: Request<Body>,
         affinity: Affinity,
         drain: &Drain,
-        open: impl FnOnce() -> Result<(), Response<Body>>,
+        open: impl FnOnce() -> Result<(), Box<Response<Body>>>,
     ) -> Response<Body> {
         let downstream = hyper::upgrade::on(&mut request);
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -45,7 +45,7 @@ impl Upstream {
             return response;
         }
         if let Err(refused) = open() {
-            return refused;
+            return *refused;
         }
         let upstream = hyper::upgrade::on(&mut response);
         let ended = drain.clone();
