@@ -299,8 +299,8 @@ impl Drop for Visit {
             self.shared.judge(desk, works, now);
         }
         desk.quarantine.finish(&self.key, now);
-        if !desk.schedule.finished(&self.key, self.ended, self.withheld_until, now) {
-            desk.quarantine.forget(&self.key);
+        let is_watched = desk.schedule.finished(&self.key, self.ended, self.withheld_until, now);
+        if !is_watched && desk.quarantine.forget(&self.key) {
             self.shared.count_quarantined(desk);
         }
         desk.lanes.leave(self.subject.principal);

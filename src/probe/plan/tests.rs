@@ -68,7 +68,7 @@ fn email_delivery_asks_what_was_created_since_the_known_state_after_the_state() 
 
 #[test]
 fn a_session_that_allows_no_call_is_still_asked_one_at_a_time() {
-    let mut subject = subject(&[MAIL], Wanted::All);
+    let mut subject = subject(&[MAIL], &["Email"]);
     subject.limits.max_calls_in_request = Some(0);
     assert_eq!(subject.calls(), 1);
     subject.limits.max_calls_in_request = None;

@@ -195,8 +195,9 @@ impl Handle {
     pub fn remove(&self, key: &AccountKey) {
         let mut desk = self.0.desk();
         desk.schedule.remove(key);
-        desk.quarantine.forget(key);
-        self.0.count_quarantined(&desk);
+        if desk.quarantine.forget(key) {
+            self.0.count_quarantined(&desk);
+        }
     }
 
     /// Notes that somebody else's request for the type was answered, which ends its quarantine.

@@ -257,9 +257,10 @@ impl Quarantine {
         }
     }
 
-    /// Forgets an account that is watched no more.
-    pub fn forget(&mut self, account: &AccountKey) {
-        self.accounts.remove(account);
+    /// Forgets an account that is watched no more. Gives whether a type of it was held for breaking.
+    pub fn forget(&mut self, account: &AccountKey) -> bool {
+        let holds = self.accounts.remove(account).unwrap_or_default();
+        holds.values().any(|hold| hold.reason == Reason::Breaks)
     }
 
     /// What is held back now.
