@@ -7,6 +7,7 @@ use jmap_push_proxy::notify::{Event, Source};
 use super::rig::{Rig, STREAM, add, parse, publish, settings};
 use crate::support::redis::Redis;
 use crate::support::relay::Relay;
+use crate::support::wait::until;
 
 #[tokio::test]
 async fn is_waited_for_from_the_start() {
@@ -139,11 +140,19 @@ async fn kept_by_sentinels_is_followed_to_its_new_master() {
         if killed {
             master.kill();
         } else {
-            sentinel.cli(&["SENTINEL", "FAILOVER", "main"]);
+            // Refused while the Sentinel does not yet know the replica to be fit.
+            until("fail-over", || match sentinel.try_cli(&["SENTINEL", "FAILOVER", "main"]) {
+                reply if reply == "OK" => Ok(()),
+                reply => Err(reply),
+            })
+            .await;
         }
-        rig.trouble("").await;
+        until("promotion", || match replica.cli(&["INFO", "replication"]) {
+            info if info.contains("role:master") => Ok(()),
+            info => Err(info),
+        })
+        .await;
         rig.gap().await;
-        rig.well().await;
         add(&replica, "second");
         rig.notice_of("second").await;
         publish(&replica, "third");
