@@ -21,8 +21,10 @@ use crate::clock::Moment;
 use super::fault::{Fault, Step};
 use super::link::{Arrival, Listener, Names};
 
-/// Beats that may stay away before the subscription counts as dead.
-const PATIENCE: f64 = 2.5;
+/// Beats that may stay away before the subscription is suspected. It counts as dead after half a
+/// beat more, counted from the suspicion: a process that was itself kept from running first reads
+/// what arrived meanwhile (hostile.md F17).
+const PATIENCE: u32 = 2;
 
 /// How long the heartbeat key outlives its writer, in beats.
 const KEY_LIFE: u32 = 10;
@@ -90,7 +92,7 @@ impl Subscription {
 
     /// Beats until something is wrong. `report` is told after each beat whether writes are refused.
     pub(super) async fn watch(self, mut report: impl FnMut(Result<(), Fault>)) -> Fault {
-        let listening = Self::listen(self.pulse.clone(), self.names.beat.mul_f64(PATIENCE));
+        let listening = Self::listen(self.pulse.clone(), self.names.beat);
         let beating = async {
             let mut ticks = interval(self.names.beat);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,13 +111,18 @@ impl Subscription {
         }
     }
 
-    async fn listen(mut pulse: watch::Receiver<Pulse>, patience: Duration) -> Fault {
+    async fn listen(mut pulse: watch::Receiver<Pulse>, beat: Duration) -> Fault {
         loop {
             let Pulse { answered, lost } = *pulse.borrow_and_update();
             if lost {
                 return Fault::Lost;
             }
-            match timeout_at(answered.after(patience).instant(), pulse.changed()).await {
+            let suspicious = answered.after(beat * PATIENCE).instant();
+            let heard = match timeout_at(suspicious, pulse.changed()).await {
+                Err(_) => timeout(beat / 2, pulse.changed()).await,
+                heard => heard,
+            };
+            match heard {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Fault::Lost,
                 Err(_) => return Fault::Silent,

@@ -121,10 +121,9 @@ pub(crate) fn add(redis: &Redis, user: &str) {
     redis.cli(&["XADD", STREAM, "*", "change", &format!(r#"{{"user":"{user}"}}"#)]);
 }
 
-pub(crate) fn shell(redis: &Redis, script: &str, args: &[&str]) {
+pub(crate) fn shell(redis: &Redis, script: &str) {
     let output = Command::new("sh")
-        .args(["-c", script, "sh"])
-        .args(args)
+        .args(["-c", script])
         .env("REDIS_URL", redis.url())
         .current_dir(redis.dir())
         .output()

@@ -49,8 +49,9 @@ impl Redis {
         replica
     }
 
-    /// Starts a Sentinel that watches `master` as `main`, alone and quick to judge.
-    pub(crate) async fn sentinel(master: &Self) -> Self {
+    /// Starts a Sentinel that watches `master` as `main`, alone and quick to judge, and waits until
+    /// it knows the replica.
+    pub(crate) async fn sentinel(master: &Self, replica: &Self) -> Self {
         let mut sentinel = Self {
             port: free_port(),
             dir: scratch(),
@@ -66,6 +67,14 @@ impl Redis {
         std::fs::write(sentinel.dir.join("sentinel.conf"), config).unwrap();
         sentinel.args.insert(0, sentinel.dir.join("sentinel.conf").display().to_string());
         sentinel.restart().await;
+        let port = replica.port.to_string();
+        until("replica known to the Sentinel", || {
+            match sentinel.cli(&["SENTINEL", "REPLICAS", "main"]) {
+                list if list.contains(&port) => Ok(()),
+                list => Err(list),
+            }
+        })
+        .await;
         sentinel
     }
 
