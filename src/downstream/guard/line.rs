@@ -58,6 +58,8 @@ pub(super) fn text(bytes: &[u8]) -> Line<&[u8]> {
     }
 }
 
+/// The request line (RFC 9112 §3).
+///
 /// # Errors
 ///
 /// Anything but two single spaces between three words.
@@ -80,6 +82,8 @@ pub(super) fn request(bytes: &[u8]) -> Line<RequestLine<'_>> {
     Ok(text(rest)?.map(|version| RequestLine { method, target, version }))
 }
 
+/// A field line (RFC 9112 §5).
+///
 /// # Errors
 ///
 /// Folding, whitespace before the colon, a name that is no token or that stands for another, a
