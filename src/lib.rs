@@ -20,7 +20,7 @@
 //!
 //! Section signs (§) name RFC 8620 unless another RFC is named. Everything flows left to right and
 //! then down; nothing reaches back: a module uses only modules declared above it (docs/architecture.md
-//! has the rules, `tests/it/tidy.rs` keeps them).
+//! has the rules, `tests/it/tidy` keeps them).
 
 // The wire vocabulary: pure, no tokio, no hyper, no redis.
 pub mod jmap;
