@@ -378,6 +378,18 @@ fn a_bisected_probe_settles_with_its_last_part() {
 }
 
 #[test]
+fn a_bisected_probe_that_began_before_a_wider_watch_settles_nothing() {
+    let mut rig = Rig::new();
+    let _ = rig.0.watch(&key(), &quota(), Moment(0));
+    rig.0.probe_sent(&key());
+    let _ = rig.0.watch(&key(), &TypeFilter::All, Moment(11));
+    let part = Probed { answers: &[], delivery: None, complete: false };
+    let _ = rig.0.probe_answered(&key(), &at(ALICE, 10, 12), &part);
+    let last = rig.answer(ALICE, 13, &[("Quota", "1")]);
+    assert_eq!((last.settled, last.probe), (false, true), "not all types were asked for");
+}
+
+#[test]
 fn an_unknown_method_drops_the_type_until_it_is_watched_anew() {
     let mut rig = Rig::watched(&only_types(&["Quota", "Identity"]), &[("Quota", "1")]);
     rig.0.probe_sent(&key());
@@ -692,6 +704,19 @@ fn a_principal_that_disagrees_twice_in_a_row_is_split_off() {
 }
 
 #[test]
+fn a_disagreement_about_a_type_nobody_wants_hides_none_that_is_probed() {
+    let mut rig = Rig::watched(&quota(), &[("Quota", "1")]);
+    let _ = rig.observe(20, 21, &[get("Identity", "1")]);
+    let mut split = None;
+    for now in [30, 40] {
+        let facts = [get("Quota", "b7"), get("Identity", "b7")];
+        let _ = rig.0.observe(&key(), &at(BOB, now, now + 1), &facts);
+        split = rig.probe(now + 2, &[("Quota", "1")]).split;
+    }
+    assert_eq!(split, Some(BOB));
+}
+
+#[test]
 fn an_agreement_in_between_clears_the_suspicion() {
     let mut rig = Rig::watched(&quota(), &[("Quota", "1")]);
     for (now, text) in [(20, "2"), (30, "1"), (40, "2")] {
@@ -755,6 +780,19 @@ fn watched_accounts_are_never_forgotten_and_new_unwatched_ones_wait() {
         tracker.unwatch(&nth(n), &quota());
     }
     assert_eq!((tracker.accounts.len(), tracker.idle.len()), (2, 2));
+}
+
+#[test]
+fn an_account_is_not_forgotten_while_it_is_probed() {
+    let mut tracker = Tracker::new(1);
+    let _ = tracker.watch(&nth(0), &quota(), Moment(0));
+    tracker.probe_sent(&nth(0));
+    tracker.unwatch(&nth(0), &quota());
+    let _ = tracker.observe(&nth(1), &at(ALICE, 1, 2), &[get("Quota", "1")]);
+    assert_eq!(tracker.watch(&nth(0), &quota(), Moment(5)).probe, false, "one is in flight");
+    let probed = Probed { answers: &[], delivery: None, complete: true };
+    let outcome = tracker.probe_answered(&nth(0), &at(ALICE, 1, 6), &probed);
+    assert_eq!((outcome.settled, outcome.probe), (false, true));
 }
 
 #[test]
