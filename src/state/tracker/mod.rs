@@ -202,20 +202,13 @@ impl Tracker {
         delivery: bool,
         now: Moment,
     ) -> Outcome {
-        let account = self.accounts.get(key);
-        let current = |name: &DataType| account?.state(self.types.bit(name)?);
-        let news: Vec<_> = states
-            .iter()
-            .filter(|(name, state)| current(name) != Some(state))
-            .map(|(name, _)| name.clone())
-            .collect();
-        let email = account.and_then(|account| account.state(EMAIL));
-        let told = |(name, state): &(DataType, State)| {
-            self.types.bit(name) == Some(EMAIL) && Some(state) == email
-        };
-        let accounted = account.is_some_and(|account| account.judged.as_ref() == email)
-            && states.iter().any(told);
-        self.hint(key, Some(&news), delivery && !accounted, now)
+        let with_bit = |(name, state)| Some((self.types.bit(name)?, state));
+        let states: Vec<_> = states.iter().map(|(n, s)| (n, s)).filter_map(with_bit).collect();
+        let delivery = delivery || states.iter().any(|(bit, _)| *bit == EMAIL_DELIVERY);
+        if states.is_empty() && !delivery {
+            return Outcome::default();
+        }
+        self.with(key, |account, _, fx| account.claim(&states, delivery, now, fx))
     }
 
     /// A subscriber begins to watch the account.

@@ -546,6 +546,14 @@ fn a_hint_about_email_is_one_about_mailbox_even_if_nobody_wants_email() {
 }
 
 #[test]
+fn a_claim_of_an_email_state_known_as_baseline_only_is_a_hint_about_mailbox() {
+    let mut rig = Rig::watched(&only_types(&["Mailbox"]), &MAIL[1..2]);
+    let _ = rig.observe(20, 21, &[get("Email", "e2")]);
+    let claimed = [(named("Email"), state("e2"))];
+    assert!(rig.0.claim(&key(), &claimed, false, Moment(22)).probe);
+}
+
+#[test]
 fn mailbox_and_thread_read_after_email_in_one_response_need_no_probe() {
     let mut rig = Rig::watched(&only_types(&["Email", "Mailbox", "Thread"]), &MAIL);
     let facts = [set("Email", "e1", "e2"), get("Mailbox", "m2"), get("Thread", "t2")];
@@ -686,6 +694,15 @@ fn another_principals_state_is_probed_not_published() {
     assert_eq!((outcome.published, outcome.probe), (0, true));
     assert_eq!(rig.probe(22, &[("Quota", "2")]).published, quota_bit());
     assert_eq!(rig.0.owner(&key()), Some(ALICE));
+}
+
+#[test]
+fn another_principals_return_to_the_known_state_is_probed() {
+    let mut rig = Rig::watched(&quota(), &[("Quota", "1")]);
+    let outcome = rig.0.observe(&key(), &at(BOB, 20, 21), &[set("Quota", "2", "1")]);
+    assert!(outcome.probe, "a response under way may still say 2");
+    let outcome = rig.0.observe(&key(), &at(BOB, 22, 23), &[get("Quota", "1")]);
+    assert!(!outcome.probe);
 }
 
 #[test]
