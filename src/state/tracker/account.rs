@@ -162,9 +162,9 @@ impl Account {
     fn overhear(&mut self, at: &Exchange, response: &Response<'_>, fx: &mut Effects) {
         for seen in &response.seen {
             let known = self.state(seen.bit);
-            let agreed = known == Some(seen.state);
             // A bare state where none is known contradicts nothing; the baseline is probed anyway.
-            let news = !agreed && (known.is_some() || seen.moved);
+            // A move to the known state may be a return that answers under way have not seen.
+            let news = seen.moved || known.is_some_and(|known| known != seen.state);
             if let Observer::Known(who) = at.who {
                 self.compare_views(who, seen, at, fx);
             }
@@ -226,6 +226,30 @@ impl Account {
                 fx.raised = u64::MAX;
             }
         }
+    }
+
+    /// Exact states without order: a hint for those that are news.
+    pub(super) fn claim(
+        &mut self,
+        states: &[(u8, &State)],
+        delivery: bool,
+        now: Moment,
+        fx: &mut Effects,
+    ) {
+        let mut news = 0;
+        for (bit, state) in states {
+            if self.state(*bit) != Some(*state) {
+                news |= only(*bit);
+            } else if *bit == EMAIL && self.slot(EMAIL).is_some_and(|slot| slot.changed_at == 0) {
+                // Known as a baseline only, so its dependents may date from before it.
+                news |= self.dependents(fx);
+            }
+        }
+        let email = self.state(EMAIL);
+        let accounted = email.is_some()
+            && email == self.judged.as_ref()
+            && states.iter().any(|(bit, state)| *bit == EMAIL && Some(*state) == email);
+        self.hint(Some(news), delivery && !accounted, now, fx);
     }
 
     /// Opens the question whether `types` have changed; that of `Email` includes its dependents,

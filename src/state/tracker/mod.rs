@@ -14,6 +14,15 @@
 //! | `Email` moves `Mailbox` and `Thread`; `EmailDelivery` is derived | `account`, `delivery` |
 //! | two principals that disagree twice in a row have two views | `suspicion` |
 //!
+//! # What the callers have to keep to
+//!
+//! - A subscriber is sent nothing before its account is settled ([`Outcome::settled`],
+//!   [`Tracker::is_settled`]): an earlier event would carry a token that marks as given what was
+//!   never compared. Then it gets what its token missed and what was published since, in one event.
+//! - Its token is made of the [`Known::fresh`] states at the moment of sending, after everything
+//!   pending for it has gone into the event.
+//! - A probe at an interval needs no hint: [`Tracker::probe_sent`] may be called at any time.
+//!
 //! **Invariant:** the states accepted for a type, in order, are a subsequence of those upstream
 //! went through; once hints and probes have come to rest, the last one is upstream's.
 
@@ -83,7 +92,8 @@ pub struct Tracker {
     types: TypeTable,
     /// Ordered, so that the views of one account stand together.
     accounts: BTreeMap<AccountKey, Box<Account>>,
-    /// The unwatched accounts by age. Always those of `accounts` that nobody watches.
+    /// By age, the accounts that nobody watches and no probe is under way for: an answer must find
+    /// the entry that asked.
     idle: BTreeMap<NonZeroU64, AccountKey>,
     ticks: NonZeroU64,
     seq: u64,
@@ -92,7 +102,7 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A tracker that remembers up to `max_accounts` accounts beyond those watched.
+    /// A tracker that remembers up to `max_accounts` accounts, and all that are watched.
     #[must_use]
     pub fn new(max_accounts: usize) -> Self {
         Self {
@@ -192,20 +202,13 @@ impl Tracker {
         delivery: bool,
         now: Moment,
     ) -> Outcome {
-        let account = self.accounts.get(key);
-        let current = |name: &DataType| account?.state(self.types.bit(name)?);
-        let news: Vec<_> = states
-            .iter()
-            .filter(|(name, state)| current(name) != Some(state))
-            .map(|(name, _)| name.clone())
-            .collect();
-        let email = account.and_then(|account| account.state(EMAIL));
-        let told = |(name, state): &(DataType, State)| {
-            self.types.bit(name) == Some(EMAIL) && Some(state) == email
-        };
-        let accounted = account.is_some_and(|account| account.judged.as_ref() == email)
-            && states.iter().any(told);
-        self.hint(key, Some(&news), delivery && !accounted, now)
+        let with_bit = |(name, state)| Some((self.types.bit(name)?, state));
+        let states: Vec<_> = states.iter().map(|(n, s)| (n, s)).filter_map(with_bit).collect();
+        let delivery = delivery || states.iter().any(|(bit, _)| *bit == EMAIL_DELIVERY);
+        if states.is_empty() && !delivery {
+            return Outcome::default();
+        }
+        self.with(key, |account, _, fx| account.claim(&states, delivery, now, fx))
     }
 
     /// A subscriber begins to watch the account.
@@ -248,8 +251,8 @@ impl Tracker {
     /// A probe of the account goes out. It has to be followed by [`Self::probe_answered`] whatever
     /// becomes of it: until then no other is asked for.
     pub fn probe_sent(&mut self, key: &AccountKey) {
-        if let Some(account) = self.accounts.get_mut(key) {
-            account.probe_sent();
+        if self.accounts.contains_key(key) {
+            let _ = self.with(key, |account, _, _| account.probe_sent());
         }
     }
 
@@ -366,7 +369,7 @@ impl Tracker {
         if let Some(tick) = account.idle.take() {
             self.idle.remove(&tick);
         }
-        if !account.is_watched() {
+        if !account.is_watched() && !account.is_being_probed() {
             self.ticks = self.ticks.saturating_add(1);
             account.idle = Some(self.ticks);
             self.idle.insert(self.ticks, key.clone());

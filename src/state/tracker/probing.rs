@@ -35,6 +35,10 @@ impl Account {
         fx.raised = u64::MAX;
     }
 
+    pub(super) fn is_being_probed(&self) -> bool {
+        self.probe != Probe::Idle
+    }
+
     pub(super) fn probe_sent(&mut self) {
         if self.probe == Probe::Idle {
             self.probe = Probe::InFlight { follow_up: false, heard: false, baseline: true };

@@ -721,11 +721,18 @@ fn simulate(two_views: bool, steps: &[Step]) {
     world.check();
 }
 
+/// `PROPTEST_CASES` makes it longer.
+fn schedules() -> ProptestConfig {
+    ProptestConfig { cases: 2 * ProptestConfig::default().cases, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 20_000, ..Default::default() })]
+    #![proptest_config(schedules())]
 
     #[test]
-    fn at_rest_every_subscriber_has_the_servers_states(steps in prop::collection::vec(step(), 0..150)) {
+    fn at_rest_every_subscriber_has_the_servers_states(
+        steps in prop::collection::vec(step(), 0..150),
+    ) {
         simulate(false, &steps);
     }
 

@@ -378,6 +378,18 @@ fn a_bisected_probe_settles_with_its_last_part() {
 }
 
 #[test]
+fn a_bisected_probe_that_began_before_a_wider_watch_settles_nothing() {
+    let mut rig = Rig::new();
+    let _ = rig.0.watch(&key(), &quota(), Moment(0));
+    rig.0.probe_sent(&key());
+    let _ = rig.0.watch(&key(), &TypeFilter::All, Moment(11));
+    let part = Probed { answers: &[], delivery: None, complete: false };
+    let _ = rig.0.probe_answered(&key(), &at(ALICE, 10, 12), &part);
+    let last = rig.answer(ALICE, 13, &[("Quota", "1")]);
+    assert_eq!((last.settled, last.probe), (false, true), "not all types were asked for");
+}
+
+#[test]
 fn an_unknown_method_drops_the_type_until_it_is_watched_anew() {
     let mut rig = Rig::watched(&only_types(&["Quota", "Identity"]), &[("Quota", "1")]);
     rig.0.probe_sent(&key());
@@ -534,6 +546,14 @@ fn a_hint_about_email_is_one_about_mailbox_even_if_nobody_wants_email() {
 }
 
 #[test]
+fn a_claim_of_an_email_state_known_as_baseline_only_is_a_hint_about_mailbox() {
+    let mut rig = Rig::watched(&only_types(&["Mailbox"]), &MAIL[1..2]);
+    let _ = rig.observe(20, 21, &[get("Email", "e2")]);
+    let claimed = [(named("Email"), state("e2"))];
+    assert!(rig.0.claim(&key(), &claimed, false, Moment(22)).probe);
+}
+
+#[test]
 fn mailbox_and_thread_read_after_email_in_one_response_need_no_probe() {
     let mut rig = Rig::watched(&only_types(&["Email", "Mailbox", "Thread"]), &MAIL);
     let facts = [set("Email", "e1", "e2"), get("Mailbox", "m2"), get("Thread", "t2")];
@@ -677,6 +697,15 @@ fn another_principals_state_is_probed_not_published() {
 }
 
 #[test]
+fn another_principals_return_to_the_known_state_is_probed() {
+    let mut rig = Rig::watched(&quota(), &[("Quota", "1")]);
+    let outcome = rig.0.observe(&key(), &at(BOB, 20, 21), &[set("Quota", "2", "1")]);
+    assert!(outcome.probe, "a response under way may still say 2");
+    let outcome = rig.0.observe(&key(), &at(BOB, 22, 23), &[get("Quota", "1")]);
+    assert!(!outcome.probe);
+}
+
+#[test]
 fn a_principal_that_disagrees_twice_in_a_row_is_split_off() {
     let mut rig = Rig::watched(&quota(), &[("Quota", "1")]);
     let disagree = |rig: &mut Rig, now| {
@@ -689,6 +718,19 @@ fn a_principal_that_disagrees_twice_in_a_row_is_split_off() {
     assert_eq!(rig.0.key_of(&key().id, BOB), own);
     assert_eq!(rig.0.key_of(&key().id, ALICE), key());
     assert_eq!(rig.0.views(&key().id), [key(), own]);
+}
+
+#[test]
+fn a_disagreement_about_a_type_nobody_wants_hides_none_that_is_probed() {
+    let mut rig = Rig::watched(&quota(), &[("Quota", "1")]);
+    let _ = rig.observe(20, 21, &[get("Identity", "1")]);
+    let mut split = None;
+    for now in [30, 40] {
+        let facts = [get("Quota", "b7"), get("Identity", "b7")];
+        let _ = rig.0.observe(&key(), &at(BOB, now, now + 1), &facts);
+        split = rig.probe(now + 2, &[("Quota", "1")]).split;
+    }
+    assert_eq!(split, Some(BOB));
 }
 
 #[test]
@@ -755,6 +797,19 @@ fn watched_accounts_are_never_forgotten_and_new_unwatched_ones_wait() {
         tracker.unwatch(&nth(n), &quota());
     }
     assert_eq!((tracker.accounts.len(), tracker.idle.len()), (2, 2));
+}
+
+#[test]
+fn an_account_is_not_forgotten_while_it_is_probed() {
+    let mut tracker = Tracker::new(1);
+    let _ = tracker.watch(&nth(0), &quota(), Moment(0));
+    tracker.probe_sent(&nth(0));
+    tracker.unwatch(&nth(0), &quota());
+    let _ = tracker.observe(&nth(1), &at(ALICE, 1, 2), &[get("Quota", "1")]);
+    assert_eq!(tracker.watch(&nth(0), &quota(), Moment(5)).probe, false, "one is in flight");
+    let probed = Probed { answers: &[], delivery: None, complete: true };
+    let outcome = tracker.probe_answered(&nth(0), &at(ALICE, 1, 6), &probed);
+    assert_eq!((outcome.settled, outcome.probe), (false, true));
 }
 
 #[test]
