@@ -122,6 +122,7 @@ impl Connections {
             busy,
             idle_count,
             flushes: 0,
+            armed_at: None,
             active: Moment::now(),
             timer: None,
             limits: Timeouts {
@@ -264,6 +265,8 @@ struct Driver<F> {
     /// Holders of `busy` when no request is.
     idle_count: usize,
     flushes: u64,
+    /// How often everything had been written when the stream was first seen ready to leave.
+    armed_at: Option<u64>,
     /// When bytes were written last.
     active: Moment,
     timer: Option<Pin<Box<Sleep>>>,
@@ -274,21 +277,21 @@ struct Driver<F> {
 impl<F: Http1> Driver<F> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            let before = self.guard.flushes();
             if self.http.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(End::Over);
             }
             if let Some(handoff) = self.ready_to_leave() {
-                // Everything hyper was given before this poll is out if it found nothing left to
-                // write in it.
-                if self.guard.flushes() > before {
-                    return Poll::Ready(End::Leave(handoff));
+                let flushes = self.guard.flushes();
+                match self.armed_at {
+                    // hyper flushes whenever it is polled, and finds nothing left to write once all
+                    // of the opening is out.
+                    None => self.armed_at = Some(flushes),
+                    Some(armed_at) if flushes > armed_at => {
+                        return Poll::Ready(End::Leave(handoff));
+                    }
+                    Some(_) => return Poll::Pending,
                 }
-                if self.guard.flushes() != self.flushes {
-                    self.flushes = self.guard.flushes();
-                    continue;
-                }
-                return Poll::Pending;
+                continue;
             }
             match self.poll_time(cx) {
                 Poll::Ready(Some(end)) => return Poll::Ready(end),

@@ -180,7 +180,7 @@ impl Hub {
         if let Some(audience) = inner.audiences.get_mut(&credential) {
             audience.subscribers += 1;
         }
-        drop(inner);
+        // Still under the lock: a publication comes before this subscriber or is pending for it.
         Ok(Subscriber::new(Arc::clone(self), view, wish.last_event_id))
     }
 
@@ -230,7 +230,7 @@ impl Hub {
     /// Accounts that are gone are withdrawn at once; one that came counts as all new.
     fn adopt(&self, inner: &mut Inner, credential: CredentialKey, principal: &Arc<Principal>) {
         let keys = inner.keys_of(principal);
-        let joined = inner.tracker.seq() + 1;
+        let joined = inner.tracker.advance();
         let Some(audience) = inner.audiences.get_mut(&credential) else { return };
         let live = !audience.views.is_empty();
         audience.principal = Arc::clone(principal);

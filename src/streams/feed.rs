@@ -172,7 +172,8 @@ impl Feed {
 
     /// Sees to it that the wheel wakes us at the next deadline.
     fn arm(&mut self, now: Moment) {
-        let throttle = self.throttled_until().filter(|_| self.subscriber.has_pending());
+        let throttle =
+            self.throttled_until().filter(|at| *at > now && self.subscriber.has_pending());
         let deadlines = [throttle, self.ping_due(), self.keep_alive_due(), self.ends];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         let armed = self.armed.filter(|at| *at > now);

@@ -46,7 +46,7 @@ use crate::jmap::id::{AccountId, DataType, State};
 use self::account::{Account, Effects};
 use self::response::{Answers, Response};
 use super::fact::{AccountKey, Exchange, Fact, PrincipalId, Probed};
-use super::types::{EMAIL, EMAIL_DELIVERY, TypeFilter, TypeTable, only};
+use super::types::{EMAIL_DELIVERY, TypeFilter, TypeTable, only};
 
 /// What one call brings about. The caller has to act on every part of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,6 +125,13 @@ impl Tracker {
     /// The number of the last publication; 0 before the first.
     #[must_use]
     pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Takes the next number for something that is new to some subscribers without being a new state,
+    /// such as an account they may see from now on.
+    pub fn advance(&mut self) -> u64 {
+        self.seq += 1;
         self.seq
     }
 
