@@ -1,6 +1,7 @@
 //! Runs the demo: its server, and a proxy before it that is like any other.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -55,6 +56,8 @@ fn before(server: Server, listen: SocketAddr, drain: &Drain) -> Result<(Running,
         authority: server.address.to_string(),
     }];
     (config.admin.listen, config.admin.probes) = (None, None);
+    // A person who waits for an unannounced mail is not to wait half a minute.
+    config.probe.interval = Duration::from_secs(4);
     let event_source_path = config.event_source.path.clone();
     let running = start(config)?;
     let (outbox, mut deliveries) = (running.notify(), server.deliveries);

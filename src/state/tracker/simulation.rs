@@ -696,7 +696,7 @@ impl Subscriber {
     fn covered<'a>(&'a self, tracker: &'a Tracker) -> impl Iterator<Item = Known<'a>> {
         let with_email = self.filter.allows(&named("EmailDelivery"));
         tracker.states(&self.key).filter(move |known| {
-            self.filter.allows(known.data_type) || with_email && known.bit == EMAIL
+            self.filter.allows(known.data_type) || with_email && known.bit == crate::state::types::EMAIL
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::state::fact::{Delivery, Observer, ProbeAnswer};
-use crate::state::types::{MAILBOX, THREAD};
+use crate::state::types::{EMAIL, MAILBOX, THREAD};
 
 const ALICE: PrincipalId = PrincipalId(1);
 const BOB: PrincipalId = PrincipalId(2);
