@@ -1,3 +1,5 @@
+//! The parameters of an event source: defaults, bounds and every way to be malformed.
+
 use super::*;
 
 fn settings() -> EventSource {

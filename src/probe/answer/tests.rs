@@ -1,3 +1,5 @@
+//! What the answers to a probe say, of every shape a server gave or may give.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

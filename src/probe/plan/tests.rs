@@ -1,3 +1,5 @@
+//! What a probe asks, by capabilities, wishes and quarantine.
+
 use serde_json::{Value, json};
 
 use super::*;

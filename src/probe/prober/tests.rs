@@ -1,3 +1,5 @@
+//! The prober with its parts joined, on paused time and a scripted server.
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard};

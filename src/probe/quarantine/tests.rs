@@ -1,3 +1,5 @@
+//! Pauses of types that make the server fail.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Rounds of requests: bisecting and what each account learns.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

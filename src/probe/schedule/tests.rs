@@ -1,3 +1,5 @@
+//! When each account is asked: interval, budget and jitter.
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::vec;
 
+/// What the paths of test modules contain that have files of their own.
+const TESTS_IN_SRC: &[&str] = &["/tests.rs", "/tests/", "/state/tracker/simulation.rs"];
+
 /// One file.
 pub(super) struct Source {
     /// From the root of the project.
@@ -26,7 +29,8 @@ impl Source {
 
     /// The code that is not tests.
     pub(super) fn production(&self) -> &str {
-        if self.path.starts_with("src/") && self.path.ends_with("/tests.rs") {
+        let is_test = TESTS_IN_SRC.iter().any(|part| self.path.contains(part));
+        if is_test && self.path.starts_with("src/") {
             return "";
         }
         let end = self.code.find("#[cfg(test)]\nmod tests {").unwrap_or(self.code.len());

@@ -37,10 +37,15 @@ impl Caller {
         }
     }
 
-    /// The Session; at `/jmap/`, to be had from Cyrus and through the proxy alike.
+    /// The Session, found as RFC 8620 §2.2 says. Cyrus itself redirects once.
     pub(crate) fn session(&self) -> Value {
-        let response = self.send("GET", "/jmap/", "").expect("a Session");
-        assert_eq!(response.status, 200, "GET /jmap/");
+        let mut response = self.send("GET", "/.well-known/jmap", "").expect("a Session");
+        if response.status == 301 {
+            let location = response.header("location").expect("a Location");
+            let path = location.split(&self.address).last().expect("a path").to_owned();
+            response = self.send("GET", &path, "").expect("a Session");
+        }
+        assert_eq!(response.status, 200, "Session of {}", self.account);
         serde_json::from_str(&response.text().expect("a whole Session")).expect("a Session in JSON")
     }
 

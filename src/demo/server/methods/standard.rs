@@ -36,7 +36,7 @@ pub(crate) fn get<T>(
             expected: "names of properties of this data type",
         });
     }
-    get_selected(arguments, table, |id, record| {
+    selected(arguments, table, |id, record| {
         let mut object = render(id, record)?;
         select(&mut object, arguments.properties.as_deref());
         Ok(object)
@@ -44,7 +44,7 @@ pub(crate) fn get<T>(
 }
 
 /// [`get`] for a `render` that looks at `properties` itself.
-pub(crate) fn get_selected<T>(
+pub(crate) fn selected<T>(
     arguments: &GetArguments,
     table: &Table<T>,
     render: impl Fn(&Id, &T) -> Result<Value, MethodError>,

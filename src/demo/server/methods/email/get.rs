@@ -30,7 +30,7 @@ pub(crate) fn get(caller: &mut Caller<'_>, arguments: Value) -> Result<Value, Me
     let account = caller.account(&arguments.account_id)?;
     let properties = names(arguments.properties.as_ref(), &property::DEFAULT);
     let part_properties = names(body.body_properties.as_ref(), &property::DEFAULT_PART);
-    standard::get_selected(&arguments, account.emails(), |id, email| {
+    standard::selected(&arguments, account.emails(), |id, email| {
         let mut object = Map::from_iter([("id".to_owned(), json!(id))]);
         for name in properties.iter().filter(|name| **name != "id") {
             let value = match *name {
