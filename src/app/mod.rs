@@ -4,6 +4,7 @@
 //! Start-up waits for nobody: neither upstream nor Redis need be there.
 
 mod demo;
+mod doors;
 mod limits;
 mod notices;
 mod probing;
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use doors::{Doors, side_doors};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::admin::{Admin, Door, PULSE};
+use crate::admin::{Admin, PULSE};
 use crate::api::Calls;
 use crate::auth::revalidate::{self, Finding};
 use crate::auth::{Authority, CredentialKey};
@@ -28,7 +30,7 @@ use crate::config::Config;
 use crate::downstream::connection::Connections;
 use crate::downstream::cors::Cors;
 use crate::downstream::dispatch::Dispatch;
-use crate::downstream::listener::{self, Listener};
+use crate::downstream::listener;
 use crate::downstream::router::Router;
 use crate::downstream::tls::{self, Certificate};
 use crate::drain::{Drain, Phase};
@@ -320,57 +322,6 @@ impl Running {
     pub fn tracked(&self) -> usize {
         self.drain.tracked()
     }
-}
-
-/// The bound listeners.
-struct Doors {
-    downstream: Vec<Listener>,
-    admin: Option<Listener>,
-    probes: Option<Listener>,
-}
-
-impl Doors {
-    fn bind(config: &Config) -> Result<Self, listener::Error> {
-        let downstream = config.downstream.listen.iter().map(Listener::bind);
-        Ok(Self {
-            downstream: downstream.collect::<Result<_, _>>()?,
-            admin: config.admin.listen.as_ref().map(Listener::bind).transpose()?,
-            probes: config.admin.probes.as_ref().map(Listener::bind).transpose()?,
-        })
-    }
-
-    fn addresses(&self) -> Listeners {
-        Listeners {
-            downstream: self.downstream.iter().map(Listener::address).collect(),
-            admin: self.admin.as_ref().map(Listener::address),
-            probes: self.probes.as_ref().map(Listener::address),
-        }
-    }
-}
-
-/// Serves admin and probes on a thread with a runtime of its own.
-fn side_doors(
-    admin: Arc<Admin>,
-    door: Option<Listener>,
-    probes: Option<Listener>,
-) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
-    let doors = [(door, Door::Admin), (probes, Door::Probes)];
-    let doors: Vec<_> =
-        doors.into_iter().filter_map(|(listener, door)| Some((listener?, door))).collect();
-    if doors.is_empty() {
-        return Ok(None);
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
-        runtime.block_on(async {
-            let mut serving = JoinSet::new();
-            for (listener, door) in doors {
-                serving.spawn(Arc::clone(&admin).serve(listener, door));
-            }
-            while serving.join_next().await.is_some() {}
-        });
-    })?;
-    Ok(Some(thread))
 }
 
 /// Runs a proxy until SIGTERM or SIGINT, then ends it in order; a second signal ends it now.

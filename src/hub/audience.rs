@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::config::AccountScope;
 use crate::jmap::id::AccountId;
 use crate::state::fact::{AccountKey, PrincipalId};
-use crate::state::tracker::{Outcome, Tracker};
+use crate::state::tracker::Tracker;
 use crate::state::types::TypeFilter;
 
 /// What bounds the hub.
@@ -55,9 +55,9 @@ pub struct Hub {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) tracker: Tracker,
-    audiences: HashMap<CredentialKey, Audience>,
+    pub(super) audiences: HashMap<CredentialKey, Audience>,
     /// Who sees an account.
-    watchers: HashMap<AccountKey, Vec<CredentialKey>>,
+    pub(super) watchers: HashMap<AccountKey, Vec<CredentialKey>>,
     /// Live subscribers of each user.
     users: HashMap<PrincipalId, usize>,
     /// Whose personal account an id is: two users having the same one means ids are per user.
@@ -73,8 +73,8 @@ pub(super) struct Audience {
     pub(super) principal: Arc<Principal>,
     /// The accounts seen, each with the publication number from which all its states count as
     /// pending: 0, but for an account that came while streams were live.
-    accounts: Vec<(AccountKey, u64)>,
-    views: Vec<Arc<View>>,
+    pub(super) accounts: Vec<(AccountKey, u64)>,
+    pub(super) views: Vec<Arc<View>>,
     subscribers: usize,
     /// Upstream refused the credential: its streams are ending, and nothing is asked with it.
     pub(super) revoked: bool,
@@ -211,7 +211,7 @@ impl Hub {
         view
     }
 
-    fn watch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
+    pub(super) fn watch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
         if !inner.tracker.is_watched(key) {
             self.probes.watch(key.clone());
         }
@@ -219,7 +219,7 @@ impl Hub {
         self.act(inner, key, outcome);
     }
 
-    fn unwatch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
+    pub(super) fn unwatch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
         inner.tracker.unwatch(key, filter);
         if !inner.tracker.is_watched(key) {
             self.probes.unwatch(key.clone());
@@ -311,67 +311,6 @@ impl Hub {
     pub fn live(&self) -> Vec<(CredentialKey, Arc<Principal>)> {
         let inner = self.lock();
         inner.audiences.iter().map(|(key, a)| (*key, Arc::clone(&a.principal))).collect()
-    }
-
-    /// Does what an outcome asks for.
-    pub(super) fn act(&self, inner: &mut Inner, key: &AccountKey, outcome: Outcome) {
-        if outcome.probe {
-            self.probes.ask(key.clone());
-        }
-        if outcome.published != 0 {
-            let seq = inner.tracker.seq();
-            for audience in inner.audiences_of(key) {
-                for view in &audience.views {
-                    if view.filter.mask(inner.tracker.types()) & outcome.published != 0 {
-                        view.publish(seq);
-                    }
-                }
-            }
-        }
-        if outcome.settled {
-            for audience in inner.audiences_of(key) {
-                for view in &audience.views {
-                    view.ring();
-                }
-            }
-        }
-        if let Some(principal) = outcome.split {
-            tracing::info!("a user sees other states of a shared account: kept apart from now on");
-            self.split(inner, key, principal);
-        }
-    }
-
-    /// Moves the audiences of `principal` from the shared view of an account to one of its own.
-    fn split(&self, inner: &mut Inner, key: &AccountKey, principal: PrincipalId) {
-        let own = AccountKey::scoped(key.id.clone(), principal);
-        let moving: Vec<_> = inner
-            .watchers
-            .get(key)
-            .into_iter()
-            .flatten()
-            .filter_map(|credential| Some((*credential, inner.audiences.get(credential)?)))
-            .filter(|(_, audience)| audience.principal.id == principal)
-            .flat_map(|(credential, audience)| {
-                let filters = audience.views.iter().map(|view| view.filter.clone());
-                filters.map(move |filter| (credential, filter)).collect::<Vec<_>>()
-            })
-            .collect();
-        for (credential, filter) in moving {
-            if let Some(audience) = inner.audiences.get_mut(&credential) {
-                for (account, _) in audience.accounts.iter_mut().filter(|(a, _)| a == key) {
-                    *account = own.clone();
-                }
-            }
-            if let Some(watchers) = inner.watchers.get_mut(key) {
-                watchers.retain(|watcher| *watcher != credential);
-            }
-            let watchers = inner.watchers.entry(own.clone()).or_default();
-            if !watchers.contains(&credential) {
-                watchers.push(credential);
-            }
-            self.watch(inner, &own, &filter);
-            self.unwatch(inner, key, &filter);
-        }
     }
 
     /// A subscriber of `view` is gone.

@@ -15,10 +15,13 @@
 //! | file | |
 //! |---|---|
 //! | [`audience`] | who is there, and which accounts they see |
+//! | [`act`] | does what the tracker decides |
+//! | [`changes`] | what the hub is told |
 //! | [`view`] | members, encoded events, what is pending |
 //! | [`wake`] | a subscriber's bell |
 //! | [`probes`] | the accounts upstream must be asked about |
 
+mod act;
 mod audience;
 mod changes;
 pub mod probes;

@@ -21,19 +21,24 @@ pub struct Paths(ArcSwap<Known>);
 impl Paths {
     /// Takes note of where a Session was found and which API path it names.
     pub fn learn(&self, session: &str, api: &str) {
-        let (session, api) = (without_query(session), without_query(api));
-        if self.is_api(api) && self.is_session(session) {
-            return;
+        self.learn_session(session);
+        let api = without_query(api);
+        if !self.is_api(api) {
+            self.change(|known| remember(&mut known.api, api));
         }
+    }
+
+    /// Takes note of where the Session is, as a redirect says.
+    pub fn learn_session(&self, session: &str) {
+        let session = without_query(session);
+        if !self.is_session(session) {
+            self.change(|known| remember(&mut known.session, session));
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
         let mut known = Known::clone(&self.0.load());
-        for (list, path) in [(&mut known.session, session), (&mut known.api, api)] {
-            if !list.iter().any(|known| known == path) {
-                if list.len() >= MOST {
-                    list.remove(0);
-                }
-                list.push(path.to_owned());
-            }
-        }
+        change(&mut known);
         self.0.store(Arc::new(known));
     }
 
@@ -55,6 +60,13 @@ impl Paths {
         let bare = |path: &str| path.trim_end_matches('/').len();
         self.0.load().session.iter().any(|known| known.get(..bare(known)) == path.get(..bare(path)))
     }
+}
+
+fn remember(list: &mut Vec<String>, path: &str) {
+    if list.len() >= MOST {
+        list.remove(0);
+    }
+    list.push(path.to_owned());
 }
 
 fn without_query(url: &str) -> &str {

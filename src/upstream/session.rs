@@ -40,7 +40,7 @@ impl Upstream {
         affinity: Affinity,
         limit: usize,
     ) -> Result<Fetched, Failure> {
-        let mut path = path.to_owned();
+        let (mut path, mut redirected) = (path.to_owned(), false);
         for _ in 0..=MOST_REDIRECTS {
             let mut request = Request::new(Body::Empty);
             *request.method_mut() = Method::GET;
@@ -51,7 +51,12 @@ impl Upstream {
             let response = self.send(request, affinity).await?;
             if response.status().is_redirection() {
                 path = self.redirect_path(&path, response.headers(), headers)?;
+                redirected = true;
                 continue;
+            }
+            if redirected {
+                // Clients may be set to where the redirect leads, too.
+                self.paths().learn_session(&path);
             }
             let (mut parts, body) = response.into_parts();
             let body = body.collect_limited(limit).await.map_err(Failure::Body)?;

@@ -154,6 +154,12 @@ impl Account {
                     self.raise(self.dependents(fx) & !response.after_email, at.received, fx);
                 }
                 self.judge_observed(judgeable, seen.state, fx);
+            } else if seen.bit == MAILBOX && taken == Taken::Published {
+                // Destroying a mailbox changes its Email (RFC 8621 §2.5), and servers that count
+                // all three with one counter (Cyrus) move the others whatever it was.
+                let read_too = response.seen.iter().fold(0, |mask, seen| mask | only(seen.bit));
+                let others = self.present(&[EMAIL, THREAD], fx) & !read_too;
+                self.raise(others, at.received, fx);
             }
         }
     }
@@ -269,12 +275,16 @@ impl Account {
     /// `Mailbox` (its counts) and `Thread`, which a change of `Email` usually changes: those known
     /// or wanted.
     pub(super) fn dependents(&self, fx: &Effects) -> u64 {
+        self.present(&[MAILBOX, THREAD], fx)
+    }
+
+    /// Those of `bits` that are known or wanted.
+    fn present(&self, bits: &[u8], fx: &Effects) -> u64 {
         let asked = self.asked(fx.wanted);
         let known = |bit| self.slot(bit).is_some_and(|slot| !slot.absent);
-        [MAILBOX, THREAD]
-            .into_iter()
-            .filter(|bit| asked & only(*bit) != 0 || known(*bit))
-            .fold(0, |mask, bit| mask | only(bit))
+        bits.iter()
+            .filter(|bit| asked & only(**bit) != 0 || known(**bit))
+            .fold(0, |mask, bit| mask | only(*bit))
     }
 
     pub(super) fn watch(

@@ -33,8 +33,6 @@ mod response;
 mod suspicion;
 
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -269,5 +269,5 @@ fn module_of(path: &str) -> Option<&str> {
 }
 
 fn is_pure(path: &str) -> bool {
-    PURE.iter().any(|pure| path.starts_with(pure)) && !path.ends_with("/tests.rs")
+    PURE.iter().any(|pure| path.starts_with(pure)) && !path.contains("/tests")
 }

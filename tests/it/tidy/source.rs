@@ -5,7 +5,7 @@ use std::path::Path;
 use std::vec;
 
 /// What the paths of test modules contain that have files of their own.
-const TESTS_IN_SRC: &[&str] = &["/tests.rs", "/tests/", "/state/tracker/simulation.rs"];
+const TESTS_IN_SRC: &[&str] = &["/tests.rs", "/tests/"];
 
 /// One file.
 pub(super) struct Source {

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::*;
+use super::super::*;
 use crate::state::fact::{Delivery, Observer, ProbeAnswer};
 use crate::state::token::Token;
 
@@ -696,7 +696,8 @@ impl Subscriber {
     fn covered<'a>(&'a self, tracker: &'a Tracker) -> impl Iterator<Item = Known<'a>> {
         let with_email = self.filter.allows(&named("EmailDelivery"));
         tracker.states(&self.key).filter(move |known| {
-            self.filter.allows(known.data_type) || with_email && known.bit == crate::state::types::EMAIL
+            self.filter.allows(known.data_type)
+                || with_email && known.bit == crate::state::types::EMAIL
         })
     }
 }

@@ -1,5 +1,7 @@
 //! One test per rule of architecture D7; times are plain numbers.
 
+mod simulation;
+
 use super::*;
 use crate::state::fact::{Delivery, Observer, ProbeAnswer};
 use crate::state::types::{EMAIL, MAILBOX, THREAD};
@@ -833,4 +835,29 @@ fn an_account_of_four_types_takes_less_than_500_bytes() {
     println!("{bytes} bytes, of them {} for Account", size_of::<Account>());
     assert_eq!(account.slots.len(), 4);
     assert!(bytes <= 500, "{bytes}");
+}
+
+/// Cyrus moves all three with a `Mailbox/set`, and the response names one.
+#[test]
+fn a_new_mailbox_state_hints_email_and_thread() {
+    let mut tracker = Tracker::new(10);
+    let _ = tracker.watch(&key(), &TypeFilter::All, Moment(1));
+    tracker.probe_sent(&key());
+    let states = ["Email", "Mailbox", "Thread"]
+        .map(|name| (named(name), ProbeAnswer::State(State::parse("1").unwrap())));
+    let probed = Probed { answers: &states, delivery: None, complete: true };
+    let at = |sent, received| Exchange {
+        who: Observer::Known(ALICE),
+        sent: Moment(sent),
+        received: Moment(received),
+    };
+    let _ = tracker.probe_answered(&key(), &at(2, 3), &probed);
+    let fact = Fact {
+        data_type: named("Mailbox"),
+        state: State::parse("2").unwrap(),
+        old_state: State::parse("1"),
+        created: false,
+    };
+    let outcome = tracker.observe(&key(), &at(4, 5), &[fact]);
+    assert_eq!((outcome.published, outcome.probe), (only(MAILBOX), true));
 }
