@@ -78,7 +78,7 @@ fn an_upstream_that_goes_down_on_the_way_convicts_no_type() {
 fn a_lone_type_is_convicted_by_a_bystander_that_answers() {
     let [lone, bystander] = <[_; 2]>::try_from(types(2)).unwrap();
     let round = || Round::new(vec![vec![lone.clone()]], Some(bystander.clone()));
-    assert_eq!(play(round(), |name| *name == lone).verdict.culprits, [lone.clone()]);
+    assert_eq!(play(round(), |name| *name == lone).verdict.culprits, std::slice::from_ref(&lone));
     assert!(play(round(), |_| true).verdict.culprits.is_empty());
     assert_eq!(play(round(), |_| false).requests, 1, "a bystander is asked only on suspicion");
 }
