@@ -66,11 +66,9 @@ impl Visit {
         let bystander = desk.quarantine.bystander(&key, others.filter(|name| !open.contains(name)));
         subject.retain_capabilities(|capability| desk.quarantine.knows(capability, now));
         let sorted = desk.quarantine.sort(&key, subject.asked(), now);
-        let mut groups: Vec<_> =
-            sorted.together.chunks(subject.calls()).map(<[_]>::to_vec).collect();
-        groups.extend(sorted.alone.into_iter().map(|data_type| vec![data_type]));
+        let groups: Vec<_> = sorted.together.chunks(subject.calls()).map(<[_]>::to_vec).collect();
         // Paid before the schedule is asked for the next account.
-        let is_prepaid = !groups.is_empty();
+        let is_prepaid = !groups.is_empty() || !sorted.alone.is_empty();
         if is_prepaid {
             desk.schedule.spend(now);
         }
@@ -79,7 +77,7 @@ impl Visit {
             shared: Arc::clone(shared),
             key,
             subject,
-            round: Round::new(groups, bystander),
+            round: Round::new(groups, sorted.alone, bystander),
             open,
             began: now,
             ended: Ended::Idle,

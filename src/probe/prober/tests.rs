@@ -133,6 +133,7 @@ fn rig(interval: Duration, budget: u32) -> Rig {
 
 type Asked = Pin<Box<dyn Future<Output = Result<Reply, Lost>> + Send>>;
 
+#[expect(clippy::type_complexity, reason = "closures have no shorter name")]
 fn wiring(
     world: &Arc<Mutex<World>>,
 ) -> Wiring<
@@ -335,12 +336,14 @@ async fn one_user_with_many_accounts_holds_up_nobody_and_keeps_room_for_its_clie
     rig.pass(Duration::from_millis(15)).await;
     assert!(!rig.told_types(&account(99)).is_empty(), "the other user is served at once");
     rig.pass(secs(2)).await;
-    let world = rig.world();
-    let served: BTreeSet<_> = world.requests.iter().map(|(account, _)| account.clone()).collect();
-    assert_eq!(served.len(), 100);
-    assert_eq!(world.requests.len(), 100);
-    assert!(world.most_flying[&0] <= 2, "{:?}", world.most_flying);
-    drop(world);
+    {
+        let world = rig.world();
+        let served: BTreeSet<_> =
+            world.requests.iter().map(|(account, _)| account.clone()).collect();
+        assert_eq!(served.len(), 100);
+        assert_eq!(world.requests.len(), 100);
+        assert!(world.most_flying[&0] <= 2, "{:?}", world.most_flying);
+    }
     rig.end().await;
 }
 
@@ -443,10 +446,11 @@ async fn an_upstream_that_is_down_quarantines_nothing_and_is_noticed_when_back()
         rig.pass(secs(3600)).await;
         assert!(rig.handle.quarantined().is_empty());
         assert!(rig.health.troubles().contains_key(&Part::Probe));
-        let mut world = rig.world();
-        world.status = None;
-        world.told.clear();
-        drop(world);
+        {
+            let mut world = rig.world();
+            world.status = None;
+            world.told.clear();
+        }
         rig.pass(secs(10)).await;
         let told = std::mem::take(&mut rig.world().told);
         let served: BTreeSet<_> = told
@@ -468,11 +472,12 @@ async fn an_upstream_that_cannot_be_reached_is_not_searched_for_culprits() {
     rig.world().is_unreachable = true;
     rig.watch(1, 1);
     rig.pass(secs(3600)).await;
-    let world = rig.world();
-    assert!(world.requests.iter().all(|(_, types)| types.len() == 6), "nothing is halved");
-    // Back-off is uniform up to 30 s.
-    assert!((120..=400).contains(&world.requests.len()), "{}", world.requests.len());
-    drop(world);
+    {
+        let world = rig.world();
+        assert!(world.requests.iter().all(|(_, types)| types.len() == 6), "nothing is halved");
+        // Back-off is uniform up to 30 s.
+        assert!((120..=400).contains(&world.requests.len()), "{}", world.requests.len());
+    }
     rig.end().await;
 }
 

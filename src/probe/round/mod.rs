@@ -2,11 +2,12 @@
 //! halving (architecture D8).
 //!
 //! A request that breaks is asked again in halves until the types that break alone are left; all
-//! others are answered on the way. A type is a culprit only when another type of the same account
-//! answers *after* it broke alone: if none does, upstream is down, or broken for this account, and no
-//! type is to blame.
+//! others are answered on the way. A type is a culprit only when it breaks alone *twice*, with another
+//! type of the same account answered in between and after. If none is answered, upstream is down, or
+//! broken for this account; a type that breaks once broke while upstream was away. Neither is the
+//! type's fault.
 //!
-//! Requests for `n` types: 1 if all is well, at most `2n` in any case.
+//! Requests for `n` types: 1 if all is well, at most `3n + 2` in any case.
 
 use std::collections::VecDeque;
 
@@ -18,12 +19,21 @@ use crate::jmap::id::DataType;
 pub struct Round {
     waiting: VecDeque<Vec<DataType>>,
     asked: Vec<DataType>,
+    /// Types convicted in an earlier round: breaking once more is enough.
+    known: Vec<DataType>,
     /// Types that broke alone, nothing having been answered since.
     accused: Vec<DataType>,
+    /// Types that broke alone before another was answered: to be asked a second time.
+    suspects: Vec<DataType>,
+    /// Types that broke alone for the last time, nothing having been answered since.
+    relapsed: Vec<DataType>,
     culprits: Vec<DataType>,
     /// A type whose answer shows that upstream works for this account.
     witness: Option<DataType>,
+    is_second_look: bool,
     is_confirming: bool,
+    /// The witness gave no answer.
+    is_abandoned: bool,
     has_failed: bool,
 }
 
@@ -37,30 +47,42 @@ pub struct Verdict {
 }
 
 impl Round {
-    /// A round over groups of types, each group one request. When there is but one type in all, the
-    /// `bystander`, another type of the account, may show that it is this type that breaks.
+    /// A round over `groups` of types, each one request, and `known` types that broke in an earlier
+    /// round, each asked alone. When there is but one type in all, the `bystander`, another type of
+    /// the account, may show that it is this type that breaks.
     #[must_use]
-    pub fn new(groups: Vec<Vec<DataType>>, bystander: Option<DataType>) -> Self {
-        let is_lone = groups.iter().map(Vec::len).sum::<usize>() == 1;
-        Self { waiting: groups.into(), witness: bystander.filter(|_| is_lone), ..Self::default() }
+    pub fn new(
+        groups: Vec<Vec<DataType>>,
+        known: Vec<DataType>,
+        bystander: Option<DataType>,
+    ) -> Self {
+        let mut waiting = VecDeque::from(groups);
+        waiting.extend(known.iter().map(|data_type| vec![data_type.clone()]));
+        let is_lone = waiting.iter().map(Vec::len).sum::<usize>() == 1;
+        Self { waiting, known, witness: bystander.filter(|_| is_lone), ..Self::default() }
     }
 
     /// The types to ask for in the next request.
     pub fn next_group(&mut self) -> Option<Vec<DataType>> {
-        self.asked = match self.waiting.pop_front() {
-            Some(group) => group,
-            None if self.is_over() => return None,
-            None => {
-                self.is_confirming = true;
-                vec![self.witness.clone()?]
-            }
+        (self.is_second_look, self.is_confirming) = (false, false);
+        self.asked = if let Some(group) = self.waiting.pop_front() {
+            group
+        } else if self.is_over() {
+            return None;
+        } else if let Some(suspect) = self.suspects.pop() {
+            self.is_second_look = true;
+            vec![suspect]
+        } else {
+            self.is_confirming = true;
+            vec![self.witness.clone()?]
         };
         Some(self.asked.clone())
     }
 
     /// The request was answered, well or not so well, but as JMAP.
     pub fn answered(&mut self) {
-        self.culprits.append(&mut self.accused);
+        self.culprits.append(&mut self.relapsed);
+        self.suspects.append(&mut self.accused);
         if let Some(data_type) = self.asked.iter().find(|name| name.as_str() != EMAIL_DELIVERY) {
             self.witness = Some(data_type.clone());
         }
@@ -70,9 +92,12 @@ impl Round {
     pub fn broke(&mut self, may_halve: bool) {
         let mut left = std::mem::take(&mut self.asked);
         if self.is_confirming {
-            self.has_failed = true;
+            self.is_abandoned = true;
         } else if left.len() == 1 {
-            self.accused.append(&mut left);
+            let is_last_time =
+                self.is_second_look || left.iter().any(|data_type| self.known.contains(data_type));
+            let broken = if is_last_time { &mut self.relapsed } else { &mut self.accused };
+            broken.append(&mut left);
         } else if may_halve {
             let right = left.split_off(left.len() / 2);
             self.waiting.push_front(right);
@@ -94,17 +119,16 @@ impl Round {
     /// Whether nothing is left to ask.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.waiting.is_empty()
-            && (self.accused.is_empty() || self.is_confirming || self.witness.is_none())
+        let is_open = !self.accused.is_empty() || !self.relapsed.is_empty();
+        let may_confirm = is_open && !self.is_abandoned && self.witness.is_some();
+        self.waiting.is_empty() && self.suspects.is_empty() && !may_confirm
     }
 
     /// What came of it.
     #[must_use]
     pub fn verdict(self) -> Verdict {
-        Verdict {
-            has_failed: self.has_failed || !self.accused.is_empty() || !self.waiting.is_empty(),
-            culprits: self.culprits,
-        }
+        let is_settled = self.is_over() && self.accused.is_empty() && self.relapsed.is_empty();
+        Verdict { has_failed: self.has_failed || !is_settled, culprits: self.culprits }
     }
 }
 
