@@ -4,7 +4,7 @@
 //! |---|---|
 //! | which methods a request calls, on which accounts | [`request`] |
 //! | the states a response tells, read while it streams; where `sessionState` ends | [`scanner`] |
-//! | getting over a nested value at a few bytes an instruction | [`skip`] |
+//! | getting over a nested value at little cost | [`skip`] |
 //! | what is read from a response, and the facts that follow from it | [`observed`] |
 //!
 //! Nothing here delays, alters or refuses anything: on doubt the answer is "unknown", the bytes are

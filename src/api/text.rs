@@ -14,7 +14,7 @@ pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 const MAX_BYTES: usize = 6 * MAX_STATE_BYTES + 2;
 
 /// A string or literal as it stands on the wire, put together from chunks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Token {
     /// A string is kept with its quotes.
     raw: Vec<u8>,
@@ -22,6 +22,15 @@ pub(super) struct Token {
     is_cut: bool,
     /// The last byte was a backslash that escapes the next one.
     escaped: bool,
+    /// No backslash and no control character so far: what stands there is the string.
+    is_plain: bool,
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        // Room for any name and most values: one allocation a response.
+        Self { raw: Vec::with_capacity(128), is_cut: false, escaped: false, is_plain: true }
+    }
 }
 
 impl Token {
@@ -30,6 +39,7 @@ impl Token {
         self.raw.clear();
         self.raw.push(byte);
         self.is_cut = false;
+        self.is_plain = true;
     }
 
     /// Reads on in a string. The number of bytes up to and including its closing quote, once it has
@@ -38,6 +48,7 @@ impl Token {
         let end = bytes.iter().position(|byte| {
             let ends = *byte == b'"' && !self.escaped;
             self.escaped = *byte == b'\\' && !self.escaped;
+            self.is_plain &= !self.escaped && *byte >= b' ';
             ends
         });
         let used = end.map(|end| end + 1);
@@ -65,6 +76,9 @@ impl Token {
     pub(super) fn decode(&self) -> Option<Cow<'_, str>> {
         if self.is_cut {
             return None;
+        }
+        if let ([b'"', plain @ .., b'"'], true) = (self.raw.as_slice(), self.is_plain) {
+            return str::from_utf8(plain).ok().map(Cow::Borrowed);
         }
         serde_json::from_slice(&self.raw).ok().map(|Text(text)| text)
     }
