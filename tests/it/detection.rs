@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jmap_push_proxy::config::AccountScope;
 use tokio::sync::Semaphore;
 
 use crate::support::http::exchange;
@@ -207,5 +208,54 @@ async fn a_change_that_a_probe_overtakes_is_told_all_the_same() {
     gate.add_permits(1);
     let view = View { accounts: &[account_of("alice")], types: MAIL.1, since };
     settle(&rig.upstream, &mut stream, &view).await;
+    rig.end().await;
+}
+
+/// Two users whose own accounts have the same id: neither may be told of the other's.
+async fn ids_that_mean_something_else_to_each_user(scope: AccountScope) {
+    let rig = Rig::start(|config| config.upstream.account_scope = scope).await;
+    for user in ["alice", "bob"] {
+        rig.upstream.mail(|mail| mail.rename(user, "own"));
+    }
+    // So that their states differ.
+    for _ in 0..10 {
+        rig.upstream.mail(|mail| mail.change(&account_of("alice"), "Email"));
+    }
+    let (mut hers, _) = watch(&rig, "alice", MAIL.0).await;
+    let (mut his, _) = watch(&rig, "bob", MAIL.0).await;
+    for _ in 0..2 {
+        let new = rig.set("alice", "own", "Email").await;
+        hers.told("own", "Email", &new).await;
+        let new = rig.set("bob", "own", "Email").await;
+        his.told("own", "Email", &new).await;
+    }
+    let states = |stream: &EventStream| -> Vec<String> {
+        stream.told.iter().map(|(_, data_type, state)| format!("{data_type} {state}")).collect()
+    };
+    assert_eq!(states(&hers), ["Email 12", "Email 13"]);
+    assert_eq!(states(&his), ["Email 2", "Email 3"]);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn ids_per_user_are_kept_apart_when_the_operator_says_so() {
+    ids_that_mean_something_else_to_each_user(AccountScope::PerUser).await;
+}
+
+#[tokio::test]
+async fn ids_per_user_are_kept_apart_when_nobody_says_so() {
+    ids_that_mean_something_else_to_each_user(AccountScope::Global).await;
+}
+
+#[tokio::test]
+async fn a_user_without_the_account_learns_nothing_by_naming_it() {
+    let rig = Rig::start(|_| {}).await;
+    let (mut hers, since) = watch(&rig, "alice", MAIL.0).await;
+    // Upstream refuses, so that nothing changes and nothing is told.
+    rig.call("bob", setting(&account_of("alice"), "Email")).await;
+    rig.change("alice", "Mailbox").await;
+    assert_eq!(hers.state().await.types(), ["Mailbox"]);
+    let view = View { accounts: &[account_of("alice")], types: MAIL.1, since };
+    settle(&rig.upstream, &mut hers, &view).await;
     rig.end().await;
 }

@@ -38,6 +38,17 @@ async fn a_user_with_too_many_streams_is_told_when_to_try_again() {
 }
 
 #[tokio::test]
+async fn a_proxy_without_room_says_when_to_try_again() {
+    let rig = Rig::start(|config| config.limits.streams = 1).await;
+    let first = rig.events("alice", ALL).await;
+    let response = rig.ask("GET", &format!("{EVENT_SOURCE}?{ALL}"), "bob").await;
+    assert_eq!(response.status(), 503);
+    assert!(response.headers()["retry-after"].to_str().unwrap().parse::<u32>().is_ok());
+    drop(first);
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn a_throttled_stream_is_given_merged_events() {
     let rig = Rig::start(|config| config.event_source.throttle = SECOND).await;
     let mut stream = rig.events("alice", ALL).await;
@@ -153,7 +164,7 @@ async fn a_drain_ends_streams_as_whole_responses_that_say_when_to_come_back() {
 
 #[tokio::test]
 async fn a_request_under_way_finishes_while_draining() {
-    let rig = Rig::start(|config| config.drain.window = 20 * SECOND).await;
+    let rig = Rig::start(|config| config.drain.window = 5 * SECOND).await;
     let gate = Arc::new(Semaphore::new(0));
     rig.upstream.fail("Email/set", Fault::Hold(Arc::clone(&gate)), 1);
     let mut stream = rig.events("alice", ALL).await;

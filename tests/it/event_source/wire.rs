@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::{ALL, WITH_PING};
@@ -129,5 +130,32 @@ async fn http_2_by_prior_knowledge_carries_the_same_events() {
     })
     .await;
     drop(sender);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn http_1_0_is_given_events_without_chunks() {
+    let rig = Rig::start(|_| {}).await;
+    let mut socket = TcpStream::connect(rig.address).await.unwrap();
+    let request = format!(
+        "GET {EVENT_SOURCE}?types=*&closeafter=state&ping=0 HTTP/1.0\r\nHost: {}\r\n\
+         Authorization: Bearer alice\r\n\r\n",
+        rig.address
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    within("opening", async {
+        while !read.ends_with(b"\n") || !read.windows(6).any(|part| part == b"retry:") {
+            assert!(socket.read_buf(&mut read).await.unwrap() > 0);
+        }
+    })
+    .await;
+    let new = rig.change("alice", "Email").await;
+    within("end", socket.read_to_end(&mut read)).await.unwrap();
+    let text = String::from_utf8(read).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "{head}");
+    assert!(!body.contains('\r') && body.ends_with("\n\n"), "{body:?}");
+    assert!(body.contains(&format!("{{\"Email\":\"{new}\"}}")), "{body:?}");
     rig.end().await;
 }

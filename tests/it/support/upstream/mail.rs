@@ -1,7 +1,7 @@
 //! What the fake upstream holds: users, accounts, states, and a ledger of every change (RFC 8620 §1.6,
 //! §5). No objects: only that something changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,8 @@ pub(crate) struct Change {
 
 #[derive(Debug, Default)]
 struct User {
-    accounts: BTreeSet<String>,
+    /// The ids this user knows them by, and those of the ledger.
+    accounts: BTreeMap<String, String>,
     /// Rises when `accounts` changes: the Session's `state`.
     version: u32,
     is_refused: bool,
@@ -77,8 +78,15 @@ impl Mail {
             }
         }
         let user = self.users.entry(user.into()).or_default();
-        user.accounts.insert(account.into());
+        user.accounts.insert(account.into(), account.into());
         user.version += 1;
+    }
+
+    /// Lets a user know their own account by this id, which may mean another one to others.
+    pub(crate) fn rename(&mut self, user: &str, id: &str) {
+        let own = account_of(user);
+        self.withdraw(user, &own);
+        self.users.get_mut(user).unwrap().accounts.insert(id.into(), own);
     }
 
     /// Lets a user see an account no longer.
@@ -140,10 +148,10 @@ impl Mail {
             "maxCallsInRequest": 16,
             "maxConcurrentRequests": 8,
         });
-        let accounts = self.users[user].accounts.iter().map(|id| {
+        let accounts = self.users[user].accounts.iter().map(|(id, account)| {
             let account = json!({
                 "name": id,
-                "isPersonal": *id == account_of(user),
+                "isPersonal": *account == account_of(user),
                 "isReadOnly": false,
                 "accountCapabilities": capabilities(json!({})),
             });
@@ -173,27 +181,30 @@ impl Mail {
 
     fn answer(&mut self, user: &str, Call(name, arguments, id): &Call) -> Value {
         let error = |kind: &str| json!(["error", { "type": kind }, id]);
-        let account = arguments["accountId"].as_str().unwrap_or_default();
-        if !self.users[user].accounts.contains(account) {
+        let id_of_account = arguments["accountId"].as_str().unwrap_or_default();
+        let Some(account) = self.users[user].accounts.get(id_of_account).cloned() else {
             return error("accountNotFound");
-        }
+        };
+        let account = account.as_str();
         let (data_type, verb) = name.split_once('/').unwrap_or((name, ""));
         if !TYPES.iter().any(|(_, types)| types.contains(&data_type)) {
             return error("unknownMethod");
         }
         let old = self.state(account, data_type);
         let answer = match verb {
-            "get" => json!({ "accountId": account, "state": old, "list": [], "notFound": [] }),
+            "get" => {
+                json!({ "accountId": id_of_account, "state": old, "list": [], "notFound": [] })
+            }
             "set" => {
                 let new = self.change(account, data_type);
-                json!({ "accountId": account, "oldState": old, "newState": new, "updated": { "x": null } })
+                json!({ "accountId": id_of_account, "oldState": old, "newState": new, "created": null, "updated": { "x": null }, "destroyed": null })
             }
             "changes" => {
                 let since: u32 = arguments["sinceState"].as_str().unwrap().parse().unwrap();
                 let created = self.accounts[account].created.iter().filter(|at| **at > since);
                 let created: Vec<String> = created.map(|at| format!("m{at}")).collect();
                 json!({
-                    "accountId": account, "oldState": since.to_string(), "newState": old,
+                    "accountId": id_of_account, "oldState": since.to_string(), "newState": old,
                     "hasMoreChanges": false, "created": created, "updated": [], "destroyed": [],
                 })
             }
