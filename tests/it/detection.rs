@@ -114,7 +114,7 @@ async fn a_doubtful_answer_is_looked_into(fault: Fault) {
     rig.upstream.fail("Email/set", fault, 1);
     let account = account_of("alice");
     // The client may be given an error, or half of an answer; it is not what this is about.
-    let _ = exchange(rig.address, call("alice", setting(&account, "Email"))).await;
+    let _ = exchange(rig.address, call("alice", &setting(&account, "Email"))).await;
     let now = rig.upstream.mail(|mail| mail.state(&account, "Email"));
     assert_eq!(now, "2", "the change was made");
     let view = View { accounts: &[account], types: MAIL.1, since };
@@ -172,7 +172,7 @@ async fn answers_that_overtake_each_other_turn_no_state_back() {
     let gate = Arc::new(Semaphore::new(0));
     rig.upstream.fail("Email/set", Fault::Hold(Arc::clone(&gate)), 1);
     let account = account_of("alice");
-    let late = exchange(rig.address, call("alice", setting(&account, "Email")));
+    let late = exchange(rig.address, call("alice", &setting(&account, "Email")));
     let early = async {
         rig.upstream.asked("Email/set", 1).await;
         let new = rig.change("alice", "Email").await;
@@ -196,7 +196,7 @@ async fn a_change_that_a_probe_overtakes_is_told_all_the_same() {
     // A doubt, so that upstream is asked; while its answer is on its way, a change.
     rig.upstream.fail("Thread/set", Fault::PartialFail, 1);
     let asked = probes_of(&rig, "alice");
-    rig.call("alice", setting(&account_of("alice"), "Thread")).await;
+    rig.call("alice", &setting(&account_of("alice"), "Thread")).await;
     until("probe", || match probes_of(&rig, "alice") {
         now if now > asked => Ok(()),
         now => Err(now),
@@ -252,7 +252,7 @@ async fn a_user_without_the_account_learns_nothing_by_naming_it() {
     let rig = Rig::start(|_| {}).await;
     let (mut hers, since) = watch(&rig, "alice", MAIL.0).await;
     // Upstream refuses, so that nothing changes and nothing is told.
-    rig.call("bob", setting(&account_of("alice"), "Email")).await;
+    rig.call("bob", &setting(&account_of("alice"), "Email")).await;
     rig.change("alice", "Mailbox").await;
     assert_eq!(hers.state().await.types(), ["Mailbox"]);
     let view = View { accounts: &[account_of("alice")], types: MAIL.1, since };

@@ -86,13 +86,13 @@ async fn a_reader_that_stalls_is_closed_and_nobody_else_waits() {
     let headers = [("Authorization", "Bearer alice")];
     let stalled = EventStream::open_on(socket, rig.address, &target, &headers).await;
     let mut reader = rig.events("alice", ALL).await;
-    let calls: Vec<Value> = accounts
+    let calls: Value = accounts
         .iter()
         .map(|id| json!(["Email/set", { "accountId": id, "update": {} }, "0"]))
         .collect();
     within("closed stream", async {
         while rig.metrics.slow_closed.get() == 0 {
-            rig.call("alice", Value::from(calls.clone())).await;
+            rig.call("alice", &calls).await;
             let last = rig.upstream.mail(|mail| mail.state(&accounts[15], "Email"));
             reader.told(&accounts[15], "Email", &last).await;
         }
@@ -168,7 +168,7 @@ async fn a_request_under_way_finishes_while_draining() {
     let gate = Arc::new(Semaphore::new(0));
     rig.upstream.fail("Email/set", Fault::Hold(Arc::clone(&gate)), 1);
     let mut stream = rig.events("alice", ALL).await;
-    let request = call("alice", setting(&account_of("alice"), "Email"));
+    let request = call("alice", &setting(&account_of("alice"), "Email"));
     let asking = exchange(rig.address, request);
     let draining = async {
         rig.upstream.asked("Email/set", 1).await;

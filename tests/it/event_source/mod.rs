@@ -165,7 +165,7 @@ mod state_change_listener {
         let calls = ["Email", "Thread", "Mailbox"].map(|name| {
             serde_json::json!([format!("{name}/set"), { "accountId": account, "update": {} }, name])
         });
-        rig.call("alice", calls.into_iter().collect()).await;
+        rig.call("alice", &calls.into_iter().collect()).await;
         assert_eq!(stream.state().await.types(), ["Mailbox"]);
         rig.end().await;
     }

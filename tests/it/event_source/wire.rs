@@ -122,12 +122,12 @@ async fn http_2_by_prior_knowledge_carries_the_same_events() {
         assert!(text.starts_with(":\nretry: ") && text.ends_with("\n\n"), "{text:?}");
     };
     let mut connection = pin!(connection);
-    within("event", async {
+    Box::pin(within("event", async {
         tokio::select! {
             () = reading => {}
             ended = &mut connection => panic!("the connection ended: {ended:?}"),
         }
-    })
+    }))
     .await;
     drop(sender);
     rig.end().await;

@@ -87,13 +87,13 @@ impl Rig {
     }
 
     /// An API request of a user (§3.3).
-    pub(crate) async fn call(&self, user: &str, calls: Value) -> Response<Bytes> {
+    pub(crate) async fn call(&self, user: &str, calls: &Value) -> Response<Bytes> {
         exchange(self.address, call(user, calls)).await.unwrap()
     }
 
     /// A user changes something in an account; gives its new state.
     pub(crate) async fn set(&self, user: &str, account: &str, data_type: &str) -> String {
-        let response = self.call(user, setting(account, data_type)).await;
+        let response = self.call(user, &setting(account, data_type)).await;
         let response: Value = serde_json::from_slice(response.body()).unwrap();
         response["methodResponses"][0][1]["newState"].as_str().unwrap().to_owned()
     }
@@ -111,7 +111,7 @@ pub(crate) fn setting(account: &str, data_type: &str) -> Value {
 }
 
 /// An API request.
-pub(crate) fn call(user: &str, calls: Value) -> Request<Full<Bytes>> {
+pub(crate) fn call(user: &str, calls: &Value) -> Request<Full<Bytes>> {
     let body = json!({ "using": ["urn:ietf:params:jmap:core"], "methodCalls": calls }).to_string();
     let mut request = asking("POST", API, user);
     let json = http::HeaderValue::from_static("application/json");

@@ -144,7 +144,7 @@ impl EventStream {
                 self.comments.push(chunk);
                 continue;
             }
-            let event = parse(chunk);
+            let event = parse(&chunk);
             if let Some(id) = &event.id {
                 self.last_id = Some(id.clone());
             }
@@ -180,8 +180,8 @@ impl EventStream {
 }
 
 /// Reads an event strictly: the fields in their order, each once, LF, one blank line at the end.
-fn parse(raw: Bytes) -> Event {
-    let text = std::str::from_utf8(&raw).unwrap();
+fn parse(raw: &Bytes) -> Event {
+    let text = std::str::from_utf8(raw).unwrap();
     assert!(!text.contains('\r'), "{text:?}");
     let text = text.strip_suffix("\n\n").expect("one blank line at the end");
     let mut lines = text.split('\n');

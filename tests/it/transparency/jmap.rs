@@ -38,8 +38,8 @@ async fn api_answers_bear_the_state_of_the_session() {
     let rig = Rig::start(|_| {}).await;
     let session = json_of(&rig.ask("GET", SESSION, "alice").await);
     let calls = json!([["Email/get", { "accountId": account_of("alice"), "ids": [] }, "0"]]);
-    let direct = exchange(rig.upstream.address, call("alice", calls.clone())).await.unwrap();
-    let proxied = rig.call("alice", calls).await;
+    let direct = exchange(rig.upstream.address, call("alice", &calls)).await.unwrap();
+    let proxied = rig.call("alice", &calls).await;
     assert_eq!(json_of(&proxied)["sessionState"], session["state"]);
     // Nothing else differs, byte for byte.
     let direct = std::str::from_utf8(direct.body()).unwrap().to_owned();
@@ -54,7 +54,7 @@ async fn an_api_request_reaches_upstream_byte_for_byte() {
     let rig = Rig::start(|_| {}).await;
     rig.ask("GET", SESSION, "alice").await;
     let body = "{ \"using\" : [],\n\t\"methodCalls\":[ ], \"odd\": 1.0e+2, \"odd\": \"\\u00e9é\" }";
-    let mut request = call("alice", json!([]));
+    let mut request = call("alice", &json!([]));
     *request.body_mut() = http_body_util::Full::from(body);
     exchange(rig.address, request).await.unwrap();
     assert_eq!(rig.upstream.last(API).body, body.as_bytes());
@@ -71,7 +71,7 @@ async fn a_challenge_passes_wherever_it_comes_from() {
         assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"mail\"");
         assert_eq!(response.body(), "who are you?");
     }
-    let response = rig.call("nobody", json!([])).await;
+    let response = rig.call("nobody", &json!([])).await;
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"mail\"");
     rig.end().await;
@@ -82,7 +82,7 @@ async fn a_request_larger_than_upstream_allows_is_refused_by_its_limit() {
     let rig = Rig::start(|_| {}).await;
     rig.upstream.mail(|mail| mail.max_size_request = 2000);
     rig.ask("GET", SESSION, "alice").await;
-    let response = rig.call("alice", json!([["Core/echo", { "x": "y".repeat(2000) }, "0"]])).await;
+    let response = rig.call("alice", &json!([["Core/echo", { "x": "y".repeat(2000) }, "0"]])).await;
     assert_eq!(response.status(), 413);
     let problem = json_of(&response);
     assert_eq!(problem["type"], "urn:ietf:params:jmap:error:limit");

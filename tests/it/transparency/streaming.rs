@@ -93,7 +93,7 @@ async fn a_body_that_breaks_off_is_never_shown_as_whole() {
 async fn an_api_answer_that_breaks_off_is_never_shown_as_whole() {
     let rig = Rig::start(|_| {}).await;
     rig.upstream.fail("Email/set", Fault::Truncate, 1);
-    let request = call("alice", setting(&account_of("alice"), "Email"));
+    let request = call("alice", &setting(&account_of("alice"), "Email"));
     let answer = exchange(rig.address, request).await;
     assert!(answer.is_err(), "{answer:?}");
     rig.end().await;

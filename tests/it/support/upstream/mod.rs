@@ -317,7 +317,7 @@ impl Inner {
         let planned = self
             .faults
             .iter_mut()
-            .find(|planned| planned.times > 0 && called.iter().any(|called| *called == planned.on));
+            .find(|planned| planned.times > 0 && called.contains(&planned.on));
         let fault = planned.map(|planned| {
             planned.times -= 1;
             planned.fault.clone()
