@@ -6,6 +6,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -15,7 +16,23 @@ use super::wait::within;
 pub(crate) type Exchanged = Result<Response<Bytes>, hyper::Error>;
 
 /// Sends a request and reads the response to its end.
-pub(crate) async fn exchange<B>(to: SocketAddr, mut request: Request<B>) -> Exchanged
+pub(crate) async fn exchange<B>(to: SocketAddr, request: Request<B>) -> Exchanged
+where
+    B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
+    exchange_by(to, request, async |response| {
+        let (parts, body) = response.into_parts();
+        Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
+    })
+    .await
+}
+
+/// Sends a request; `read` makes of the response what it likes.
+pub(crate) async fn exchange_by<B, T>(
+    to: SocketAddr,
+    mut request: Request<B>,
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, hyper::Error>,
+) -> Result<T, hyper::Error>
 where
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
@@ -26,10 +43,7 @@ where
     let socket = TcpStream::connect(to).await.unwrap();
     let io = TokioIo::new(socket);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
-    let asking = async {
-        let (parts, body) = sender.send_request(request).await?.into_parts();
-        Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
-    };
+    let asking = async { read(sender.send_request(request).await?).await };
     let mut asking = pin!(asking);
     within("response", async {
         tokio::select! {
