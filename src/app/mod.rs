@@ -248,8 +248,9 @@ fn found(hub: &Hub, key: CredentialKey, finding: Finding) {
 
 impl Running {
     /// Ends it all: not ready for `drain.pre_stop`, then requests finish and streams close over
-    /// `drain.window`. `hurry` ends it now.
-    pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
+    /// `drain.window`. `hurry` ends it now. Gives how many tasks, connections and streams did not end:
+    /// none, unless something is wrong.
+    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> usize {
         let orderly = async {
             self.drain.enter(Phase::NotReady);
             tokio::time::sleep(self.config.drain.pre_stop).await;
@@ -276,6 +277,7 @@ impl Running {
         if let Some(thread) = self.side_doors.take() {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+        self.drain.tracked()
     }
 
     /// Where a source of notifications of the caller's own tells what it hears.

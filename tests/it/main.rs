@@ -6,8 +6,14 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod detection;
+#[cfg(test)]
+mod event_source;
+#[cfg(test)]
 mod redis;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod transparency;

@@ -1,0 +1,119 @@
+//! Coming back with `Last-Event-ID` (§7.3; architecture D10; T-SSE-8, T-SSE-9).
+
+use super::{ALL, WITH_PING};
+use crate::support::rig::Rig;
+use crate::support::upstream::account_of;
+
+/// An id for all that is current: what one that is not ours is answered by.
+async fn current(rig: &Rig) -> String {
+    let mut stream = rig.events_after("alice", ALL, "forged").await;
+    let event = stream.state().await;
+    let types = event.types();
+    for name in ["Email", "EmailSubmission", "Identity", "Mailbox", "Thread", "VacationResponse"] {
+        assert!(types.iter().any(|told| told == name), "{name} is not among {types:?}");
+    }
+    event.id.unwrap()
+}
+
+#[tokio::test]
+async fn who_has_missed_nothing_is_told_nothing() {
+    let rig = Rig::start(|_| {}).await;
+    let id = current(&rig).await;
+    let mut stream = rig.events_after("alice", WITH_PING, &id).await;
+    assert_eq!(stream.next().await.unwrap().name, "ping");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn what_was_missed_is_told_at_once_and_nothing_else() {
+    let rig = Rig::start(|_| {}).await;
+    let id = current(&rig).await;
+    rig.change("alice", "Mailbox").await;
+    let new = rig.change("alice", "Mailbox").await;
+    let mut stream = rig.events_after("alice", ALL, &id).await;
+    let event = stream.state().await;
+    assert_eq!(event.types(), ["Mailbox"]);
+    assert_eq!(event.changed()[&account_of("alice")]["Mailbox"], new);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn what_was_missed_behind_our_back_is_found_out() {
+    let rig = Rig::start(|_| {}).await;
+    let id = current(&rig).await;
+    let new = rig.upstream.mail(|mail| mail.change(&account_of("alice"), "Identity"));
+    let mut stream = rig.events_after("alice", ALL, &id).await;
+    assert_eq!(stream.state().await.changed()[&account_of("alice")]["Identity"], new);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn an_id_outlives_the_process_that_gave_it() {
+    let mut rig = Rig::start(|_| {}).await;
+    let id = current(&rig).await;
+    rig.restart().await;
+    let mut stream = rig.events_after("alice", WITH_PING, &id).await;
+    assert_eq!(stream.next().await.unwrap().name, "ping");
+    let new = rig.upstream.mail(|mail| mail.change(&account_of("alice"), "Thread"));
+    drop(stream);
+    rig.restart().await;
+    let mut stream = rig.events_after("alice", ALL, &id).await;
+    let event = stream.state().await;
+    assert_eq!(event.types(), ["Thread"]);
+    assert_eq!(event.changed()[&account_of("alice")]["Thread"], new);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_forged_id_gets_all_that_is_current_and_no_more() {
+    let rig = Rig::start(|_| {}).await;
+    for id in ["forged", "1sAAAA", "1e!", &"9".repeat(5000)] {
+        let mut stream = rig.events_after("alice", ALL, id).await;
+        let changed = stream.state().await.changed();
+        let accounts: Vec<_> = changed.keys().collect();
+        assert_eq!(accounts, [&account_of("alice")]);
+        let email = rig.upstream.mail(|mail| mail.state(&account_of("alice"), "Email"));
+        assert_eq!(changed[&account_of("alice")]["Email"], email);
+    }
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn close_after_state_does_not_end_in_a_loop() {
+    let rig = Rig::start(|_| {}).await;
+    let query = "types=Email,Mailbox&closeafter=state&ping=1";
+    let mut stream = rig.events_after("alice", query, "forged").await;
+    let id = stream.state().await.id.unwrap();
+    assert!(stream.next().await.is_none());
+    let mut stream = rig.events_after("alice", query, &id).await;
+    assert_eq!(stream.next().await.unwrap().name, "ping");
+    rig.change("alice", "Email").await;
+    let id = stream.state().await.id.unwrap();
+    assert!(stream.next().await.is_none());
+    let mut stream = rig.events_after("alice", query, &id).await;
+    assert_eq!(stream.next().await.unwrap().name, "ping");
+    rig.end().await;
+}
+
+/// Whether mail came with the change is not known yet when the stream ends, so that it may be told
+/// once more than needed; not more often.
+#[tokio::test]
+async fn close_after_state_tells_of_deliveries_once_more_at_most() {
+    let rig = Rig::start(|_| {}).await;
+    let query = "types=Email,EmailDelivery&closeafter=state&ping=1";
+    let mut id = current(&rig).await;
+    rig.change("alice", "Email").await;
+    let mut told = 0;
+    loop {
+        let mut stream = rig.events_after("alice", query, &id).await;
+        let event = stream.next().await.unwrap();
+        if event.name == "ping" {
+            break;
+        }
+        told += 1;
+        assert!(told <= 2, "{event:?}");
+        id = event.id.unwrap();
+        assert!(stream.next().await.is_none());
+    }
+    rig.end().await;
+}
