@@ -72,7 +72,7 @@ impl Account {
         }
         if answers.complete && heard {
             self.unseen_hinted &= at.sent < self.hinted_at || overtaken;
-            if self.is_watched() && !self.settled && baseline && at.sent >= self.since {
+            if self.is_watched() && !self.settled && baseline {
                 (self.settled, fx.settled) = (true, true);
                 self.accept_the_unanswered(fx);
             }

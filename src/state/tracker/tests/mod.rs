@@ -622,6 +622,20 @@ fn a_change_of_email_without_additions_is_no_delivery() {
 }
 
 #[test]
+fn a_change_of_email_is_probed_for_those_who_want_email_delivery_only() {
+    let mut rig = Rig::watched(&only_types(&["EmailDelivery"]), &MAIL[..1]);
+    assert!(rig.observe(20, 21, &[get("Email", "e2")]).probe);
+}
+
+#[test]
+fn additions_that_cannot_be_excluded_are_none_while_email_is_the_same() {
+    let mut rig = Rig::watched(&TypeFilter::All, &MAIL);
+    let _ = rig.probe_mail(20, "e2", since("e1", false));
+    let cannot_calculate_changes = since("e2", true);
+    assert_eq!(rig.probe_mail(30, "e2", cannot_calculate_changes), Outcome::default());
+}
+
+#[test]
 fn a_delivery_hint_takes_the_next_email_state() {
     let mut rig = Rig::watched(&TypeFilter::All, &MAIL);
     assert!(rig.0.hint(&key(), None, true, Moment(20)).probe);
@@ -808,7 +822,7 @@ fn an_account_is_not_forgotten_while_it_is_probed() {
     tracker.probe_sent(&nth(0));
     tracker.unwatch(&nth(0), &quota());
     let _ = tracker.observe(&nth(1), &at(ALICE, 1, 2), &[get("Quota", "1")]);
-    assert_eq!(tracker.watch(&nth(0), &quota(), Moment(5)).probe, false, "one is in flight");
+    assert!(!tracker.watch(&nth(0), &quota(), Moment(5)).probe, "one is in flight");
     let probed = Probed { answers: &[], delivery: None, complete: true };
     let outcome = tracker.probe_answered(&nth(0), &at(ALICE, 1, 6), &probed);
     assert_eq!((outcome.settled, outcome.probe), (false, true));
