@@ -1,6 +1,6 @@
 //! What happens to headers on their way through (RFC 9110 §7.6, RFC 7239; hostile.md X14).
 //!
-//! Everything not named here passes unchanged. `tests/it/transparency/headers.rs` holds the golden list.
+//! Everything not named here passes unchanged; the golden list is tests/it/transparency/headers.rs.
 
 use std::net::IpAddr;
 
