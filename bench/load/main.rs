@@ -1,0 +1,66 @@
+//! Load for figures: event streams, API calls, and a JMAP server that costs next to nothing.
+//!
+//! `bench/compare` and `bench/gate` run it; bench/README.md says what its figures mean. It speaks raw
+//! HTTP/1.1 on one thread, so that it takes as little as possible of the machine it shares with what
+//! is measured. Everything is on loopback. Results are lines of `name value` on standard output.
+
+#![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
+
+mod http;
+mod post;
+mod process;
+mod start;
+mod streams;
+mod upstream;
+
+use std::io;
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand};
+
+/// One way of load each.
+#[derive(Debug, Subcommand)]
+enum Load {
+    /// Holds event streams and counts what they and the events on them cost.
+    Fanout(streams::Fanout),
+    /// Event streams of which some never read.
+    Stall(streams::Stall),
+    /// API calls, one after another on each connection.
+    Post(post::Post),
+    /// Starts a program and tells when it serves and what it holds when idle.
+    Start(start::Start),
+    /// Is a JMAP server.
+    Upstream {
+        /// Where it listens.
+        listen: SocketAddr,
+    },
+}
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    load: Load,
+    /// What cargo adds when it runs a benchmark.
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+fn main() -> io::Result<()> {
+    let Arguments { load, .. } = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        match load {
+            Load::Fanout(fanout) => fanout.run().await,
+            Load::Stall(stall) => stall.run().await,
+            Load::Post(post) => post.run().await,
+            Load::Start(start) => start.run().await,
+            Load::Upstream { listen } => upstream::serve(listen).await,
+        }
+    })
+}
+
+/// Prints one result.
+fn tell(name: &str, value: f64) {
+    println!("{name} {value:.3}");
+}
