@@ -203,7 +203,10 @@ impl Subject {
     ) -> io::Result<TcpStream> {
         let mut headers = self.headers.clone();
         headers.push("Accept: text/event-stream".to_owned());
-        headers.extend(user.map(|user| format!("Authorization: Bearer {user:01000}")));
+        if let Some(user) = user {
+            headers.retain(|header| !header.starts_with("Authorization:"));
+            headers.push(format!("Authorization: Bearer {user:01000}"));
+        }
         let mut stream = self.url.connect(n, buffer).await?;
         let request = self.url.request("GET", &headers, "");
         tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
