@@ -92,15 +92,22 @@ pub(crate) async fn exchange(
         return Err(io::Error::other(format!("refused: {head}")));
     }
     let end = field(&head, "content-length").and_then(|length| length.parse::<usize>().ok());
+    let is_chunked = field(&head, "transfer-encoding").is_some();
     loop {
         let is_whole = match end {
             Some(length) => buffer.len() >= body + length,
-            None => buffer.ends_with(b"\r\n0\r\n\r\n"),
+            None => is_chunked && buffer.ends_with(b"\r\n0\r\n\r\n"),
         };
         if is_whole {
             return Ok(());
         }
-        receive(stream, buffer).await?;
+        match receive(stream, buffer).await {
+            // Or else the end of the connection is the end of the body.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !is_chunked => {
+                return Ok(());
+            }
+            received => received?,
+        }
     }
 }
 

@@ -55,7 +55,8 @@ impl Post {
 
     /// Nanoseconds that each of `requests` calls took.
     async fn calls(&self, request: &Rc<[u8]>, requests: usize) -> io::Result<Histogram<u64>> {
-        let delays = Histogram::new(3).map_err(io::Error::other)?;
+        // To ten seconds.
+        let delays = Histogram::new_with_max(10_000_000_000, 3).map_err(io::Error::other)?;
         let (left, delays) = (Rc::new(Cell::new(requests)), Rc::new(RefCell::new(delays)));
         let mut connections = JoinSet::new();
         for n in 0..self.connections {
