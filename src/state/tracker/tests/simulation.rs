@@ -19,7 +19,6 @@ use proptest::sample::Index;
 use super::super::*;
 use crate::state::fact::{Delivery, Observer, ProbeAnswer};
 use crate::state::token::Token;
-use crate::state::types::EMAIL;
 
 const TYPES: [&str; 4] = ["Email", "Mailbox", "Thread", "Quota"];
 /// Offered by a capability, answered with `unknownMethod`.
