@@ -4,6 +4,8 @@
 //! HTTP/1.1 on one thread, so that it takes as little as possible of the machine it shares with what
 //! is measured. Everything is on loopback. Results are lines of `name value` on standard output.
 
+#![expect(clippy::disallowed_types, reason = "it measures real time, of other processes")]
+#![expect(clippy::indexing_slicing, reason = "a tool for developers may panic on what it made")]
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 mod http;

@@ -25,7 +25,7 @@ pub struct Edits<'a> {
     pub session_path: &'a str,
     /// Path and query of our event source; `None` leaves upstream's, led through us.
     pub event_source: Option<&'a str>,
-    /// Appended to `state`, see [`super::suffix`].
+    /// Appended to `state`, see [`super::Sessions::suffix`].
     pub state_suffix: &'a str,
 }
 
