@@ -4,9 +4,12 @@
 //! can wait for all of them and a test can assert that none is left.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
+use pin_project_lite::pin_project;
 use tokio::sync::{Notify, watch};
 
 /// How far the end has come.
@@ -76,12 +79,9 @@ impl Drain {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let guard = self.track();
+        let counted = Counted { future, _guard: self.track() };
         #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
-        tokio::spawn(async move {
-            let _guard = guard;
-            future.await
-        })
+        tokio::spawn(counted)
     }
 
     /// Counts something that is not a task of its own; the count falls when the guard is dropped.
@@ -106,6 +106,24 @@ impl Drain {
             }
             notified.await;
         }
+    }
+}
+
+pin_project! {
+    /// A future that is counted while it lives. Written out, because an async block would keep the
+    /// future twice: as captured, and as awaited. There is one of these for every stream.
+    struct Counted<F> {
+        #[pin]
+        future: F,
+        _guard: Tracked,
+    }
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
     }
 }
 

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::dispatch::{Connection, Dispatch};
@@ -45,8 +46,14 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Serves a connection to its end, or until a stream has left it.
-    pub async fn serve(&self, mut socket: Socket, connection: Connection) {
+    /// Serves a connection to its end, or until a stream has left it. `room` is its place among
+    /// all connections.
+    pub async fn serve(
+        &self,
+        mut socket: Socket,
+        connection: Connection,
+        room: OwnedSemaphorePermit,
+    ) {
         let settings = &self.dispatch.config.downstream;
         if socket.negotiated_h2() {
             return self.http2(Prefixed::new(&[], socket), connection).await;
@@ -69,11 +76,16 @@ impl Connections {
         if read == PREFACE {
             self.http2(socket, connection).await;
         } else {
-            self.http1(socket, connection).await;
+            self.http1(socket, connection, room).await;
         }
     }
 
-    async fn http1(&self, socket: Prefixed<Socket>, mut connection: Connection) {
+    async fn http1(
+        &self,
+        socket: Prefixed<Socket>,
+        mut connection: Connection,
+        room: OwnedSemaphorePermit,
+    ) {
         let settings = &self.dispatch.config.downstream;
         let limits = Limits { head_bytes: settings.header_size, headers: 100 };
         let (io, guard) = GuardedIo::new(socket, limits);
@@ -138,7 +150,7 @@ impl Connections {
         match end {
             End::Leave(handoff) => {
                 if let Some(feed) = handoff.take() {
-                    self.engine.adopt(socket.into_inner(), feed);
+                    self.engine.adopt(socket.into_inner(), feed, room);
                 }
             }
             End::Over => linger(socket, LINGER).await,

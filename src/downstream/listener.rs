@@ -153,8 +153,7 @@ pub async fn serve(
             };
             let tls = matches!(socket, Socket::Tls(_));
             let peer = peer.map(|peer| peer.ip().to_canonical());
-            connections.serve(socket, Connection { peer, tls, guard: None }).await;
-            drop(permit);
+            connections.serve(socket, Connection { peer, tls, guard: None }, permit).await;
         });
     }
 }

@@ -17,6 +17,8 @@ use bytes::{Buf, Bytes};
 use http_body::Frame;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
 
 use super::feed::Feed;
 use crate::http::body::BodyError;
@@ -82,7 +84,8 @@ impl http_body::Body for Opening {
     }
 }
 
-/// A socket and its feed. Idle it is this struct, one waker and the socket's registration.
+/// A socket and its feed: the future of one task, written out so that nothing is kept twice. Idle it
+/// is this struct, one waker and the socket's registration.
 #[derive(Debug)]
 pub(super) struct Detached {
     socket: Socket,
@@ -90,8 +93,21 @@ pub(super) struct Detached {
     /// What of the present frame is not written yet: shared with all who get the same.
     writing: Bytes,
     /// Runs while a write stalls.
-    stall: Option<Pin<Box<tokio::time::Sleep>>>,
-    write_timeout: Duration,
+    stall: Option<Pin<Box<Sleep>>>,
+    limits: Arc<Limits>,
+    /// The last byte is written: only FIN is left, so that the client sees a whole response.
+    closing: bool,
+    /// The stream still counts as a connection.
+    _room: OwnedSemaphorePermit,
+}
+
+/// What all detached streams share.
+#[derive(Debug)]
+pub(super) struct Limits {
+    /// A stream that accepts no byte for this long is closed.
+    pub(super) write_timeout: Duration,
+    /// Counts them.
+    pub(super) slow_closed: Counter,
 }
 
 /// Why a stream ended.
@@ -105,28 +121,39 @@ enum Ending {
     Stalled,
 }
 
-impl Detached {
-    pub(super) fn new(socket: Socket, feed: Feed, write_timeout: Duration) -> Self {
-        Self { socket, feed, writing: Bytes::new(), stall: None, write_timeout }
-    }
+impl Future for Detached {
+    type Output = ();
 
-    pub(super) async fn run(mut self, slow: Counter) {
-        match std::future::poll_fn(|cx| self.poll_step(cx)).await {
-            Ok(()) => {
-                let mut socket = self.socket;
-                drop(self.feed);
-                // FIN after the last chunk: the client sees a whole response.
-                let _ = tokio::time::timeout(
-                    self.write_timeout,
-                    std::future::poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)),
-                )
-                .await;
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if !this.closing {
+            match ready!(this.poll_step(cx)) {
+                Ok(()) => this.closing = true,
+                Err(ending) => {
+                    if matches!(ending, Ending::Stalled) {
+                        this.limits.slow_closed.inc();
+                    }
+                    tracing::trace!(%ending, "stream ended");
+                    return Poll::Ready(());
+                }
             }
-            Err(Ending::Stalled) => {
-                slow.inc();
-            }
-            Err(ending) => tracing::trace!(%ending, "stream ended"),
         }
+        if Pin::new(&mut this.socket).poll_shutdown(cx).is_ready() || this.feed.must_end() {
+            return Poll::Ready(());
+        }
+        this.poll_stall(cx)
+    }
+}
+
+impl Detached {
+    pub(super) fn new(
+        socket: Socket,
+        feed: Feed,
+        limits: Arc<Limits>,
+        room: OwnedSemaphorePermit,
+    ) -> Self {
+        let (writing, stall) = (Bytes::new(), None);
+        Self { socket, feed, writing, stall, limits, closing: false, _room: room }
     }
 
     /// Writes and reads until nothing can be done; ready when the stream is over.
@@ -154,10 +181,7 @@ impl Detached {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Ending::Gone(error))),
                 Poll::Pending => {
-                    let timeout = self.write_timeout;
-                    let stall =
-                        self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                    ready!(stall.as_mut().poll(cx));
+                    ready!(self.poll_stall(cx));
                     return Poll::Ready(Err(Ending::Stalled));
                 }
             }
@@ -171,6 +195,13 @@ impl Detached {
             }
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Ready once the client has accepted nothing for `event_source.write_timeout`.
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.limits.write_timeout;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        stall.as_mut().poll(cx)
     }
 
     /// A client has nothing to say any more; what it sends is thrown away, its end is noticed.

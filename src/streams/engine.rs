@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::detach::Detached;
+use super::detach::{Detached, Limits};
 use super::feed::Feed;
 use super::wheel::Wheel;
 use crate::clock::Moment;
@@ -22,6 +23,7 @@ pub struct Engine {
     drain: Drain,
     metrics: Metrics,
     settings: config::EventSource,
+    limits: Arc<Limits>,
     live: AtomicUsize,
     most: usize,
     /// [`Moment`] by which all streams are closed once draining; 0 before.
@@ -39,7 +41,9 @@ impl Engine {
     ) -> Arc<Self> {
         let (wheel, live) = (Wheel::default(), AtomicUsize::new(0));
         let drained_by = AtomicU64::new(0);
-        Arc::new(Self { wheel, drain, metrics, settings, live, most, drained_by })
+        let slow_closed = metrics.slow_closed.clone();
+        let limits = Arc::new(Limits { write_timeout: settings.write_timeout, slow_closed });
+        Arc::new(Self { wheel, drain, metrics, settings, limits, live, most, drained_by })
     }
 
     /// Turns the timer wheel until the process ends.
@@ -62,8 +66,9 @@ impl Engine {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// Takes a socket over: from now on `feed` alone decides what is written.
-    pub fn adopt(&self, socket: Socket, feed: Feed) {
+    /// Takes a socket over: from now on `feed` alone decides what is written. `room` is the
+    /// connection's place, which the stream keeps.
+    pub fn adopt(&self, socket: Socket, feed: Feed, room: OwnedSemaphorePermit) {
         // Without a small buffer the kernel would queue megabytes of stale events for a dead reader
         // and merging would come too late (hostile.md S3). Failing to shrink it is harmless.
         let _ = match &socket {
@@ -75,9 +80,7 @@ impl Engine {
                 SockRef::from(tls.get_ref().0).set_send_buffer_size(self.settings.send_buffer)
             }
         };
-        let stream = Detached::new(socket, feed, self.settings.write_timeout);
-        let slow = self.metrics.slow_closed.clone();
-        self.drain.spawn(stream.run(slow));
+        self.drain.spawn(Detached::new(socket, feed, Arc::clone(&self.limits), room));
     }
 
     /// Starts to close all streams, spread evenly over `window`. The hub is to wake them all.
