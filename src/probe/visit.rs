@@ -218,10 +218,11 @@ impl Visit {
 
     fn broke(&mut self, request: &Request) {
         self.failed();
+        let now = Moment::now();
         let mut desk = self.shared.desk();
         let found = desk.quarantine.found_meanwhile(&self.key, &request.types);
         if found.is_empty() {
-            let may_halve = request.types.len() > 1 && desk.quarantine.may_search(&self.key);
+            let may_halve = request.types.len() > 1 && desk.quarantine.may_search(&self.key, now);
             self.round.broke(may_halve);
         } else {
             self.round.explained(&found);

@@ -27,6 +27,10 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// When an account that was told to wait for another's try asks again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
+/// The rest between two searches for culprits while upstream answers nobody: it is down then, and
+/// searching makes `2n` requests of one.
+const REST: Duration = Duration::from_secs(10);
+
 /// Types remembered for the upstream as a whole. When full: nothing is learnt about further types,
 /// which are then asked for like any other.
 const MAX_REMEMBERED: usize = 16 * MAX_TYPES;
@@ -96,6 +100,8 @@ pub struct Quarantine {
     /// The account whose round searches for a culprit. One at a time, so that a server that crashes is
     /// not crashed by many searches at once.
     searcher: Option<AccountKey>,
+    /// No search before, unless something is answered first.
+    rest_until: Option<Moment>,
 }
 
 impl Quarantine {
@@ -110,6 +116,7 @@ impl Quarantine {
             capabilities: BTreeMap::new(),
             answered: BTreeMap::new(),
             searcher: None,
+            rest_until: None,
         }
     }
 
@@ -177,6 +184,7 @@ impl Quarantine {
     /// Notes that asking for a type did not break upstream. Gives whether that ended a hold for
     /// breaking.
     pub fn unbroken(&mut self, account: &AccountKey, data_type: &DataType) -> bool {
+        self.rest_until = None;
         let own = self.release_own(account, data_type);
         let general = self.upstream.remove(data_type);
         [own, general].into_iter().flatten().any(|hold| hold.reason == Reason::Breaks)
@@ -239,14 +247,23 @@ impl Quarantine {
     }
 
     /// Whether this account's round may search for a culprit; if so, it alone until [`Self::finish`].
-    pub fn may_search(&mut self, account: &AccountKey) -> bool {
-        self.searcher.get_or_insert_with(|| account.clone()) == account
+    pub fn may_search(&mut self, account: &AccountKey, now: Moment) -> bool {
+        if let Some(searcher) = &self.searcher {
+            return searcher == account;
+        }
+        let is_rested = self.rest_until.is_none_or(|until| now >= until);
+        if is_rested {
+            self.searcher = Some(account.clone());
+            self.rest_until = Some(now.after(REST));
+        }
+        is_rested
     }
 
     /// The account's round is over. A try that came to no result is repeated after the same pause.
     pub fn finish(&mut self, account: &AccountKey, now: Moment) {
         if self.searcher.as_ref() == Some(account) {
             self.searcher = None;
+            self.rest_until = self.rest_until.map(|_| now.after(REST));
         }
         let own = self.accounts.get_mut(account).into_iter().flat_map(BTreeMap::values_mut);
         for hold in self.upstream.values_mut().chain(own) {

@@ -157,13 +157,26 @@ fn a_refused_capability_is_dropped_for_an_hour() {
 #[test]
 fn one_account_searches_at_a_time() {
     let mut quarantine = Quarantine::new(FIRST);
-    assert!(quarantine.may_search(&account("alice")));
-    assert!(quarantine.may_search(&account("alice")));
-    assert!(!quarantine.may_search(&account("bob")));
+    assert!(quarantine.may_search(&account("alice"), at(0)));
+    quarantine.answered(&account("alice"), &data_type("Email"), at(0));
+    assert!(quarantine.may_search(&account("alice"), at(0)));
+    assert!(!quarantine.may_search(&account("bob"), at(0)));
     quarantine.finish(&account("bob"), at(0));
-    assert!(!quarantine.may_search(&account("bob")));
+    assert!(!quarantine.may_search(&account("bob"), at(0)));
     quarantine.finish(&account("alice"), at(0));
-    assert!(quarantine.may_search(&account("bob")));
+    assert!(quarantine.may_search(&account("bob"), at(0)));
+}
+
+#[test]
+fn a_search_that_was_never_answered_is_followed_by_a_rest() {
+    let mut quarantine = Quarantine::new(FIRST);
+    assert!(quarantine.may_search(&account("alice"), at(0)));
+    quarantine.finish(&account("alice"), at(5));
+    assert!(!quarantine.may_search(&account("bob"), at(14)));
+    assert!(quarantine.may_search(&account("bob"), at(15)));
+    quarantine.finish(&account("bob"), at(15));
+    quarantine.answered(&account("carol"), &data_type("Email"), at(16));
+    assert!(quarantine.may_search(&account("alice"), at(16)), "upstream is not down");
 }
 
 #[test]
@@ -222,7 +235,7 @@ proptest! {
             while let Some(group) = round.next_group() {
                 if !mended && group.iter().any(bad) {
                     crashes += 1;
-                    let may_halve = quarantine.may_search(who);
+                    let may_halve = quarantine.may_search(who, now);
                     round.broke(may_halve);
                 } else {
                     round.answered();
