@@ -66,14 +66,17 @@ impl Calls {
         parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         let affinity = affinity(key, principal.as_deref());
-        let caller = Caller { hub: Arc::clone(&self.hub), principal, written, sent: Moment::now() };
+        let caller = Caller {
+            hub: Arc::clone(&self.hub),
+            principal,
+            written,
+            sent: Moment::now(),
+            known: false,
+        };
         let request = Request::from_parts(parts, Body::from(body));
         match self.upstream.send(request, affinity).await {
             Ok(response) => self.answer(response, caller, suffix).await,
-            Err(failure) => {
-                caller.lost();
-                failure.response()
-            }
+            Err(failure) => failure.response(),
         }
     }
 
@@ -146,23 +149,19 @@ impl Calls {
     async fn answer(
         &self,
         mut response: Response<Body>,
-        caller: Caller,
+        mut caller: Caller,
         suffix: Arc<str>,
     ) -> Response<Body> {
         clean_response(response.headers_mut());
-        if response.status().is_server_error() {
-            caller.lost();
-        }
+        // Refused as a whole, so nothing was written.
+        caller.known = response.status().is_client_error();
         if !response.status().is_success() || !is_json(response.headers()) {
             return response;
         }
         if response.headers().contains_key(CONTENT_ENCODING) {
             response = match self.plain(response).await {
                 Ok(response) => response,
-                Err(failure) => {
-                    caller.lost();
-                    return failure.response();
-                }
+                Err(failure) => return failure.response(),
             };
         }
         response.headers_mut().remove(CONTENT_LENGTH);
@@ -193,24 +192,28 @@ enum Written {
     Perhaps(Vec<AccountId>),
 }
 
-/// Who made a request, and when: what the response is judged by.
+/// Who made a request, and when: what the response is judged by. Dropped before a response was read,
+/// whatever the reason (a failure, a client that went away), nobody knows what was written (A6).
 struct Caller {
     hub: Arc<Hub>,
     principal: Option<Arc<Principal>>,
     written: Written,
     sent: Moment,
+    /// It is known what was written, or that nothing was.
+    known: bool,
 }
 
-impl Caller {
-    /// No readable response: whatever was written, nobody knows (A6).
-    fn lost(&self) {
-        if let Written::Perhaps(accounts) = &self.written {
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let (false, Written::Perhaps(accounts)) = (self.known, &self.written) {
             self.hub.unknown(accounts);
         }
     }
+}
 
+impl Caller {
     /// The response was read.
-    fn heard(self, authority: &Authority, verdict: &Verdict) {
+    fn heard(mut self, authority: &Authority, verdict: &Verdict) {
         let (observed, certain) = match verdict {
             Verdict::Complete(observed) => (observed, true),
             Verdict::Unknown(observed) => (observed, false),
@@ -224,9 +227,8 @@ impl Caller {
         for (account, facts) in facts(&observed.responses) {
             self.hub.observe(seen, &account, &facts);
         }
-        if !certain || observed.errors.iter().any(super::MethodError::may_have_changed) {
-            self.lost();
-        }
+        let doubtful = observed.errors.iter().any(super::MethodError::may_have_changed);
+        self.known = certain && !doubtful;
         if let (Some(principal), Some(state)) = (&self.principal, &observed.session_state)
             && principal.session_state != state.as_str()
         {

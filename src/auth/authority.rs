@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
@@ -191,7 +191,15 @@ impl Authority {
             .await
             .map_err(|failure| Refusal::Unavailable(failure.problem()))?;
         if fetched.status != StatusCode::OK {
-            return Err(Refusal::Upstream(fetched.status, Box::new(fetched.headers), fetched.body));
+            // Others may be given this answer too: nothing that is meant for one client only.
+            let shared = [WWW_AUTHENTICATE, CONTENT_TYPE, RETRY_AFTER];
+            let mut headers = fetched.headers;
+            let others: Vec<_> =
+                headers.keys().filter(|name| !shared.contains(name)).cloned().collect();
+            for name in others {
+                headers.remove(name);
+            }
+            return Err(Refusal::Upstream(fetched.status, Box::new(headers), fetched.body));
         }
         self.read(&fetched, credentials).ok_or_else(|| {
             Refusal::Unavailable(Problem::new(502, "the mail server answered no JMAP Session"))
@@ -202,6 +210,7 @@ impl Authority {
         let session = Session::parse(&fetched.body).ok()?;
         let lists = &mut self.lock().lists;
         let principal = Principal::new(&session, &fetched.path, credentials, &self.keyring, lists);
+        self.upstream.paths().learn(&fetched.path, &principal.api_path);
         Some(Arc::new(principal))
     }
 

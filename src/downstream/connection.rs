@@ -319,7 +319,12 @@ impl<F: Http1> Driver<F> {
     fn ready_to_leave(&self) -> Option<Handoff> {
         let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         let armed = leaving.as_ref().filter(|handoff| handoff.is_armed());
-        armed.filter(|_| matches!(self.guard.state(), State::Idle { .. })).cloned()
+        // In its body the request is not over; whatever comes behind it is thrown away.
+        let whole = match self.guard.state() {
+            State::Idle { .. } | State::Head { .. } | State::Refused { in_body: false, .. } => true,
+            State::Body | State::Opaque | State::Refused { .. } => false,
+        };
+        armed.filter(|_| whole).cloned()
     }
 
     /// Looks at the time limits; ready when one has passed.

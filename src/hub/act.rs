@@ -1,6 +1,7 @@
 //! Does what the tracker decides: wakes, asks, splits.
 
 use super::audience::{Hub, Inner};
+use crate::clock::Moment;
 use crate::state::fact::{AccountKey, PrincipalId};
 use crate::state::tracker::Outcome;
 
@@ -62,6 +63,9 @@ impl Hub {
                 watchers.push(credential);
             }
             self.watch(inner, &own, &filter);
+            // What the shared view did not publish of this principal's may be news.
+            let outcome = inner.tracker.hint(&own, None, false, Moment::now());
+            self.act(inner, &own, outcome);
             self.unwatch(inner, key, &filter);
         }
     }

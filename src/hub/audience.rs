@@ -113,8 +113,11 @@ impl Inner {
     /// The keys under which all accounts of a principal are kept.
     fn keys_of(&mut self, principal: &Principal) -> Vec<AccountKey> {
         for (id, access) in &principal.accounts {
+            if !access.is_personal {
+                continue;
+            }
             let owner = *self.owners.entry(id.clone()).or_insert(principal.id);
-            if access.is_personal && owner != principal.id && !self.per_user {
+            if owner != principal.id && !self.per_user {
                 tracing::warn!(
                     "two users have the same personal account id: account ids are per user here \
                      (set upstream.account_scope = \"per_user\" to say so from the start)"

@@ -46,11 +46,9 @@ impl Hub {
         let at = Exchange { who, sent: seen.sent, received: seen.received };
         let outcome = inner.tracker.observe(&key, &at, facts);
         self.act(&mut inner, &key, outcome);
-        if owner.is_none() {
-            return;
-        }
-        // What one principal's view shows may show in the others'.
-        if outcome.published != 0 {
+        // What one principal's view shows may show in the others'; what a caller without a known
+        // Session was told may concern any.
+        if owner.is_none() || outcome.published != 0 {
             self.hint_other_views(&mut inner, &key, seen.received);
         }
     }
