@@ -236,7 +236,9 @@ impl Subscriber {
         };
         let given = self.given;
         let bytes = self.encode(&inner, |entry, changed_at| {
-            changed_at > given || (settled && missed.contains(&(&entry.key.id, entry.name)))
+            // Whatever stands in this event's token (all that is fresh) must have been given with it.
+            let comparable = settled || entry.fresh;
+            changed_at > given || (comparable && missed.contains(&(&entry.key.id, entry.name)))
         });
         self.given = self.view.latest.load(Ordering::Acquire);
         if settled {
