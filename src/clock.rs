@@ -14,6 +14,9 @@ pub struct Moment(pub u64);
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Moment {
+    /// After everything.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// The present.
     #[must_use]
     pub fn now() -> Self {

@@ -54,10 +54,9 @@ impl Hub {
                 for (account, _) in audience.accounts.iter_mut().filter(|(a, _)| a == key) {
                     *account = own.clone();
                 }
+                audience.views.iter().for_each(|view| view.forget_frame());
             }
-            if let Some(watchers) = inner.watchers.get_mut(key) {
-                watchers.retain(|watcher| *watcher != credential);
-            }
+            inner.stop_watching(key, credential);
             let watchers = inner.watchers.entry(own.clone()).or_default();
             if !watchers.contains(&credential) {
                 watchers.push(credential);

@@ -1,7 +1,7 @@
 //! Who is there, and which accounts they see.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::probes::Probes;
@@ -61,7 +61,10 @@ pub(super) struct Inner {
     /// Live subscribers of each user.
     users: HashMap<PrincipalId, usize>,
     /// Whose personal account an id is: two users having the same one means ids are per user.
-    owners: HashMap<AccountId, PrincipalId>,
+    ///
+    /// When full (`Limits::accounts` beyond those watched): those that nobody watches are forgotten.
+    pub(super) owners: HashMap<AccountId, PrincipalId>,
+    max_owners: usize,
     /// Ids were found to be per user, or the operator says so.
     per_user: bool,
 }
@@ -110,8 +113,32 @@ impl Inner {
         }
     }
 
+    /// Takes an audience from those that see an account.
+    pub(super) fn stop_watching(&mut self, key: &AccountKey, credential: CredentialKey) {
+        if let Some(watchers) = self.watchers.get_mut(key) {
+            watchers.retain(|watcher| *watcher != credential);
+            if watchers.is_empty() {
+                self.watchers.remove(key);
+            }
+        }
+    }
+
+    /// So many live subscribers are a user's no longer.
+    fn discount(&mut self, user: PrincipalId, subscribers: usize) {
+        if let Entry::Occupied(mut count) = self.users.entry(user) {
+            *count.get_mut() = count.get().saturating_sub(subscribers);
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
     /// The keys under which all accounts of a principal are kept.
     fn keys_of(&mut self, principal: &Principal) -> Vec<AccountKey> {
+        if self.owners.len() >= self.max_owners.saturating_add(self.watchers.len()) {
+            let watched: HashSet<&AccountId> = self.watchers.keys().map(|key| &key.id).collect();
+            self.owners.retain(|id, _| watched.contains(id));
+        }
         for (id, access) in &principal.accounts {
             if !access.is_personal {
                 continue;
@@ -139,6 +166,7 @@ impl Hub {
             watchers: HashMap::new(),
             users: HashMap::new(),
             owners: HashMap::new(),
+            max_owners: limits.accounts.max(1),
             per_user: limits.scope == AccountScope::PerUser,
         };
         Arc::new(Self { inner: Mutex::new(inner), probes: Probes::default(), limits })
@@ -236,6 +264,7 @@ impl Hub {
         let joined = inner.tracker.advance();
         let Some(audience) = inner.audiences.get_mut(&credential) else { return };
         let live = !audience.views.is_empty();
+        let (before, subscribers) = (audience.principal.id, audience.subscribers);
         audience.principal = Arc::clone(principal);
         audience.revoked = false;
         let filters: Vec<TypeFilter> =
@@ -250,16 +279,18 @@ impl Hub {
             .collect();
         let gone: Vec<_> =
             old.into_iter().map(|(key, _)| key).filter(|k| !keys.contains(k)).collect();
+        if !gone.is_empty() {
+            audience.views.iter().for_each(|view| view.forget_frame());
+        }
         for key in &gone {
-            if let Entry::Occupied(mut watchers) = inner.watchers.entry(key.clone()) {
-                watchers.get_mut().retain(|watcher| *watcher != credential);
-                if watchers.get().is_empty() {
-                    watchers.remove();
-                }
-            }
+            inner.stop_watching(key, credential);
             for filter in &filters {
                 self.unwatch(inner, key, filter);
             }
+        }
+        if before != principal.id {
+            inner.discount(before, subscribers);
+            *inner.users.entry(principal.id).or_default() += subscribers;
         }
         let mut came = false;
         for key in &keys {
@@ -333,19 +364,9 @@ impl Hub {
         if last {
             inner.audiences.remove(&view.audience);
             for key in &keys {
-                if let Entry::Occupied(mut watchers) = inner.watchers.entry(key.clone()) {
-                    watchers.get_mut().retain(|watcher| *watcher != view.audience);
-                    if watchers.get().is_empty() {
-                        watchers.remove();
-                    }
-                }
+                inner.stop_watching(key, view.audience);
             }
         }
-        if let Entry::Occupied(mut count) = inner.users.entry(principal) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        inner.discount(principal, 1);
     }
 }

@@ -32,3 +32,6 @@ pub use audience::{Hub, Limits, TooMany, Wish};
 pub use changes::{ProbeSubject, Seen};
 pub use view::{Codec, Pending, Subscriber};
 pub use wake::Wake;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Subscribers of one credential that want the same: they share what is encoded for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -110,6 +110,11 @@ impl View {
         }
     }
 
+    /// What was encoded is for nobody any more: accounts that it tells of were withdrawn.
+    pub(super) fn forget_frame(&self) {
+        *self.frame.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Ends all members.
     pub(super) fn revoke(&self) {
         for wake in &*self.members() {
@@ -160,13 +165,17 @@ pub struct Subscriber {
 struct Resume {
     /// `None` for a token that is not ours: everything current is sent.
     token: Option<Token>,
+    /// The accounts it has been compared with: each as soon as its baseline is known, so that one
+    /// which upstream cannot answer for holds back no other.
+    compared: HashSet<AccountId>,
 }
 
 impl Subscriber {
     pub(super) fn new(hub: Arc<Hub>, view: Arc<View>, last_event_id: Option<&str>) -> Self {
         let wake = view.join();
         let given = view.latest.load(Ordering::Acquire);
-        let resume = last_event_id.map(|id| Box::new(Resume { token: Token::parse(id) }));
+        let resume = last_event_id
+            .map(|id| Box::new(Resume { token: Token::parse(id), compared: HashSet::new() }));
         Self { hub, view, wake, given, resume }
     }
 
@@ -216,39 +225,47 @@ impl Subscriber {
         bytes
     }
 
-    /// Compares the client's token with what is current, once that is known (T-SSE-9). Until then,
-    /// what is published meanwhile is given as ever.
+    /// Compares the client's token with what is current, account by account as that becomes known
+    /// (T-SSE-9). What is published meanwhile is given as ever.
     fn take_resumed(&mut self) -> Option<Bytes> {
         let hub = Arc::clone(&self.hub);
         let inner = hub.lock();
-        let resume = self.resume.as_ref()?;
+        let mut resume = self.resume.take()?;
         let audience = inner.audience(self.view.audience)?;
-        let settled = audience.keys().all(|key| inner.tracker.is_settled(key));
-        if !settled && self.view.latest.load(Ordering::Acquire) == self.given {
-            return None;
-        }
-        let current = entries(&inner, &self.view, true);
-        let missed: Vec<_> = match &resume.token {
-            Some(token) => {
-                token.missed(current.iter().map(|entry| (&entry.key.id, entry.name, entry.state)))
-            }
-            None => current.iter().map(|entry| (&entry.key.id, entry.name)).collect(),
+        let is_open = |key: &&AccountKey| !resume.compared.contains(&key.id);
+        let ready: HashSet<AccountId> = audience
+            .keys()
+            .filter(is_open)
+            .filter(|key| inner.tracker.is_settled(key))
+            .map(|key| key.id.clone())
+            .collect();
+        let (given, latest) = (self.given, self.view.latest.load(Ordering::Acquire));
+        let bytes = if ready.is_empty() && latest == given {
+            None
+        } else {
+            let current = entries(&inner, &self.view);
+            let current = current.iter().map(|entry| (&entry.key.id, entry.name, entry.state));
+            let missed: HashSet<_> = match &resume.token {
+                Some(token) => token.missed(current).into_iter().collect(),
+                None => current.map(|(id, name, _)| (id, name)).collect(),
+            };
+            self.given = latest;
+            self.encode(&inner, |entry, changed_at| {
+                let id = &entry.key.id;
+                // What stands in this event's token, all that is fresh, must be given with it.
+                let is_new = ready.contains(id) || entry.fresh && !resume.compared.contains(id);
+                changed_at > given || (is_new && missed.contains(&(id, entry.name)))
+            })
         };
-        let given = self.given;
-        let bytes = self.encode(&inner, |entry, changed_at| {
-            // Whatever stands in this event's token (all that is fresh) must have been given with it.
-            let comparable = settled || entry.fresh;
-            changed_at > given || (comparable && missed.contains(&(&entry.key.id, entry.name)))
-        });
-        self.given = self.view.latest.load(Ordering::Acquire);
-        if settled {
-            self.resume = None;
+        resume.compared.extend(ready);
+        if !audience.keys().all(|key| resume.compared.contains(&key.id)) {
+            self.resume = Some(resume);
         }
         bytes
     }
 
     fn encode(&self, inner: &Inner, is_pending: impl Fn(&Entry<'_>, u64) -> bool) -> Option<Bytes> {
-        let entries = entries(inner, &self.view, true);
+        let entries = entries(inner, &self.view);
         let mut changed = BTreeMap::<_, BTreeMap<_, _>>::new();
         for entry in entries.iter().filter(|entry| entry.wanted) {
             if is_pending(entry, entry.changed_at) {
@@ -283,10 +300,10 @@ struct Entry<'a> {
 }
 
 /// The states of all accounts a view's audience sees, of the types its filter lets through.
-/// `for_token` adds `Email` where `EmailDelivery` is wanted ([`Token::encode`] says why).
-fn entries<'a>(inner: &'a Inner, view: &View, for_token: bool) -> Vec<Entry<'a>> {
+/// `Email` stands among them where `EmailDelivery` is wanted ([`Token::encode`] says why).
+fn entries<'a>(inner: &'a Inner, view: &View) -> Vec<Entry<'a>> {
     let wanted = view.filter.mask(inner.tracker.types());
-    let needs_email = for_token && wanted & only(EMAIL_DELIVERY) != 0;
+    let needs_email = wanted & only(EMAIL_DELIVERY) != 0;
     let in_token = wanted | if needs_email { only(EMAIL) } else { 0 };
     let Some(audience) = inner.audience(view.audience) else { return Vec::new() };
     let of_account = |(key, joined): (&'a AccountKey, u64)| {

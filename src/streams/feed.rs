@@ -34,16 +34,18 @@ pub struct Feed {
     /// Whether the response ends after one state event (P14).
     close_after_state: bool,
     stage: Stage,
-    /// When the last state event was handed out.
-    last_state: Option<Moment>,
+    /// No state event before this.
+    throttled_until: Moment,
     /// When the last event, state or ping, was handed out: a ping counts from here.
     last_event: Moment,
     /// When anything was handed out.
     last_bytes: Moment,
     /// When the stream ends by itself.
-    ends: Option<Moment>,
-    /// The earliest moment the wheel will wake us.
-    armed: Option<Moment>,
+    ends: Moment,
+    /// The moments the wheel will wake us; past ones are over. Two, since a throttled event must not
+    /// leave one more of the far deadlines behind each time.
+    far: Moment,
+    near: Moment,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +67,10 @@ impl Feed {
         close_after_state: bool,
     ) -> Self {
         let now = Moment::now();
-        let ends = (!plan.max_age.is_zero()).then(|| now.after(jittered(plan.max_age, 0.1)));
+        let ends = match plan.max_age {
+            Duration::ZERO => Moment::NEVER,
+            age => now.after(jittered(age, 0.1)),
+        };
         engine.opened();
         Self {
             subscriber,
@@ -74,11 +79,12 @@ impl Feed {
             ping: ping.unwrap_or(0),
             close_after_state,
             stage: Stage::Open,
-            last_state: None,
+            throttled_until: now,
             last_event: now,
             last_bytes: now,
             ends,
-            armed: None,
+            far: Moment::default(),
+            near: Moment::default(),
         }
     }
 
@@ -118,29 +124,27 @@ impl Feed {
         if self.subscriber.wake().is_revoked() {
             return self.close(now);
         }
-        if self.engine.phase() >= Phase::Draining
-            && self.ends.is_none_or(|at| at > self.engine.drained_by())
-        {
-            self.ends = Some(self.engine.pick_end(now));
+        if self.engine.phase() >= Phase::Draining && self.ends > self.engine.drained_by() {
+            self.ends = self.engine.pick_end(now);
         }
-        if self.throttled_until().is_none_or(|until| until <= now)
+        if self.throttled_until <= now
             && let Some(event) = self.subscriber.take()
         {
-            (self.last_state, self.last_event) = (Some(now), now);
+            (self.throttled_until, self.last_event) = (now.after(self.plan.throttle), now);
             if self.close_after_state {
                 self.stage = Stage::Closing;
             }
             return Some(Some(event));
         }
-        if self.ends.is_some_and(|at| at <= now) {
+        if self.ends <= now {
             self.stage = Stage::Closing;
             return Some(Some((self.subscriber.codec().come_back)(self.engine.retry())));
         }
-        if self.ping_due().is_some_and(|at| at <= now) {
+        if self.ping_due() <= now {
             self.last_event = now;
             return Some(Some((self.subscriber.codec().ping)(self.ping)));
         }
-        if self.keep_alive_due().is_some_and(|at| at <= now) {
+        if self.keep_alive_due() <= now {
             return Some(Some((self.subscriber.codec().keep_alive)()));
         }
         None
@@ -157,30 +161,33 @@ impl Feed {
         self.next(now)
     }
 
-    fn throttled_until(&self) -> Option<Moment> {
-        self.last_state.map(|at| at.after(self.plan.throttle))
+    fn ping_due(&self) -> Moment {
+        match self.ping {
+            0 => Moment::NEVER,
+            seconds => self.last_event.after(Duration::from_secs(u64::from(seconds))),
+        }
     }
 
-    fn ping_due(&self) -> Option<Moment> {
-        (self.ping > 0).then(|| self.last_event.after(Duration::from_secs(u64::from(self.ping))))
-    }
-
-    fn keep_alive_due(&self) -> Option<Moment> {
-        let silence = self.plan.keep_alive;
-        (!silence.is_zero()).then(|| self.last_bytes.after(silence))
+    fn keep_alive_due(&self) -> Moment {
+        match self.plan.keep_alive {
+            Duration::ZERO => Moment::NEVER,
+            silence => self.last_bytes.after(silence),
+        }
     }
 
     /// Sees to it that the wheel wakes us at the next deadline.
     fn arm(&mut self, now: Moment) {
-        let throttle =
-            self.throttled_until().filter(|at| *at > now && self.subscriber.has_pending());
-        let deadlines = [throttle, self.ping_due(), self.keep_alive_due(), self.ends];
-        let Some(next) = deadlines.into_iter().flatten().min() else { return };
-        let armed = self.armed.filter(|at| *at > now);
-        if armed.is_none_or(|at| next.after(RESOLUTION) < at) {
-            self.engine.wheel().add(self.subscriber.wake(), next);
-            self.armed = Some(next);
+        let mut next = self.ping_due().min(self.keep_alive_due()).min(self.ends);
+        if self.throttled_until > now && self.subscriber.has_pending() {
+            next = next.min(self.throttled_until);
         }
+        let latest = next.after(RESOLUTION);
+        let is_armed = |at: Moment| at > now && at <= latest;
+        if next == Moment::NEVER || is_armed(self.near) || is_armed(self.far) {
+            return;
+        }
+        self.engine.wheel().add(self.subscriber.wake(), next);
+        *(if self.far > now { &mut self.near } else { &mut self.far }) = next;
     }
 }
 

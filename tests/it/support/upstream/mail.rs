@@ -216,7 +216,7 @@ impl Mail {
 
 /// One method call (§3.2): name, arguments, call id.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Call(pub(super) String, Value, String);
+pub(super) struct Call(pub(super) String, pub(super) Value, String);
 
 /// The method calls of a Request object (§3.3).
 pub(super) fn calls(body: &[u8]) -> Option<Vec<Call>> {

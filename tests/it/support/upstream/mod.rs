@@ -66,7 +66,7 @@ pub(crate) enum Fault {
     PartialFail,
 }
 
-/// A fault of requests to a path, or that call a method.
+/// A fault of requests to a path, or that call a method, or name an account.
 #[derive(Debug)]
 struct Planned {
     on: String,
@@ -204,11 +204,16 @@ impl Upstream {
         self.seen().into_iter().rfind(|seen| seen.path == path).unwrap()
     }
 
-    /// Waits until a request to a path, or one that calls this method, has come for the n-th time.
-    pub(crate) async fn asked(&self, on: &str, times: usize) {
+    /// How many requests came to a path, or call this method, or name this account.
+    pub(crate) fn times_asked(&self, on: &str) -> usize {
         let called = format!("\"{on}\"");
         let is_it = |seen: &&Seen| seen.path == on || contains(&seen.body, called.as_bytes());
-        until(on, || match self.seen().iter().filter(is_it).count() {
+        self.seen().iter().filter(is_it).count()
+    }
+
+    /// Waits until [`Self::times_asked`] is `times`.
+    pub(crate) async fn asked(&self, on: &str, times: usize) {
+        until(on, || match self.times_asked(on) {
             count if count >= times => Ok(()),
             count => Err(count),
         })
@@ -310,6 +315,8 @@ impl Inner {
                     return (status(400, kind), None);
                 };
                 called.extend(calls.iter().map(|call| call.0.clone()));
+                let accounts = calls.iter().filter_map(|call| call.1["accountId"].as_str());
+                called.extend(accounts.map(str::to_owned));
                 self.mail.respond(user, &calls)
             }
             _ => return (status(404, "nothing here"), None),
