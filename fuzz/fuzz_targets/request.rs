@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use jmap_push_proxy::api::Request;
+use jmap_push_proxy::api::{Changes, Request};
 use jmap_push_proxy::api::request::MAX_CALLS;
 use jmap_push_proxy::jmap::id::AccountId;
 use libfuzzer_sys::fuzz_target;
@@ -11,8 +11,9 @@ use serde_json::Value;
 fuzz_target!(|body: &[u8]| {
     let request = Request::scan(body);
     if let Some(request) = &request {
-        assert!(request.accounts().len() <= 2 * request.calls.len());
-        let _ = request.may_change();
+        if let Changes::Accounts(accounts) = request.changes() {
+            assert!(accounts.len() <= 2 * request.calls.len());
+        }
     }
     let Ok(value) = serde_json::from_slice::<Value>(body) else { return };
     if let Some(request) = &request {

@@ -2,15 +2,16 @@
 //! response tapped on its way back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, Request, Response};
 use http_body::Body as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::memory::{Held, Memory, Unread};
 use super::tap::Tap;
-use super::{Verdict, facts};
+use super::{Changes, Verdict, facts};
 use crate::auth::{Authority, CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::config::Limits;
@@ -32,20 +33,21 @@ pub struct Calls {
     authority: Arc<Authority>,
     hub: Arc<Hub>,
     limits: Limits,
-    /// Kilobytes of request bodies that may be in memory at one time. When full: 503.
-    memory: Arc<Semaphore>,
+    memory: Memory,
 }
 
 impl Calls {
-    /// Forwards to `upstream`, tells `hub` what responses say.
+    /// Forwards to `upstream`, tells `hub` what responses say; a request's body may be silent for
+    /// `patience`.
     #[must_use]
     pub fn new(
         upstream: Arc<Upstream>,
         authority: Arc<Authority>,
         hub: Arc<Hub>,
         limits: Limits,
+        patience: Duration,
     ) -> Self {
-        let memory = Arc::new(Semaphore::new((limits.request_memory / 1024).max(1)));
+        let memory = Memory::new(limits.request_memory, patience);
         Self { upstream, authority, hub, limits, memory }
     }
 
@@ -55,8 +57,9 @@ impl Calls {
         let key = self.authority.key(request.headers());
         let principal = key.and_then(|key| self.authority.known(key));
         let (mut parts, body) = request.into_parts();
-        let (body, _memory) = match self.read(&parts.headers, body, principal.as_deref()).await {
-            Ok(read) => read,
+        let Held { bytes: body, place: _place } = match self.read(body, principal.as_deref()).await
+        {
+            Ok(held) => held,
             Err(refused) => return *refused,
         };
         let written = match self.scan(&parts.headers, &body, principal.as_deref()) {
@@ -83,35 +86,31 @@ impl Calls {
     /// Reads the body whole: at most upstream's `maxSizeRequest`, within the memory for all.
     async fn read(
         &self,
-        headers: &HeaderMap,
         body: Body,
         principal: Option<&Principal>,
-    ) -> Result<(Bytes, OwnedSemaphorePermit), Box<Response<Body>>> {
+    ) -> Result<Held, Box<Response<Body>>> {
         let stated = principal.and_then(|principal| principal.limits.max_size_request);
         let limit = stated.and_then(|size| usize::try_from(size).ok());
         let limit = limit.unwrap_or(self.limits.request_size).min(self.limits.request_memory);
-        let too_large = || {
-            let detail = format!("the request is larger than {limit} bytes");
-            Box::new(reply::problem(&Problem::limit(413, MAX_SIZE_REQUEST, detail)))
+        let known = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let read = if known.is_some_and(|length| length > limit) {
+            Err(BodyError::TooLarge(limit).into())
+        } else {
+            self.memory.read(body, limit).await
         };
-        let length =
-            body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-        if length.is_some_and(|length| length > limit) {
-            return Err(too_large());
-        }
-        // Of a body that does not say how long it is, the worst is assumed.
-        let kilobytes = length.unwrap_or(limit).div_ceil(1024).max(1);
-        let kilobytes = u32::try_from(kilobytes).unwrap_or(u32::MAX);
-        let Ok(memory) = Arc::clone(&self.memory).try_acquire_many_owned(kilobytes) else {
-            let problem = Problem::new(503, "too many large requests at once; try again");
-            return Err(Box::new(reply::problem_retry(&problem, 1)));
-        };
-        let _ = headers;
-        match body.collect_limited(limit).await {
-            Ok(body) => Ok((body, memory)),
-            Err(BodyError::TooLarge(_)) => Err(too_large()),
-            Err(error) => Err(Box::new(Failure::Downstream(error).response())),
-        }
+        read.map_err(|unread| {
+            Box::new(match unread {
+                Unread::Full => {
+                    let problem = Problem::new(503, "too many large requests at once; try again");
+                    reply::problem_retry(&problem, 1)
+                }
+                Unread::Body(BodyError::TooLarge(limit)) => {
+                    let detail = format!("the request is larger than {limit} bytes");
+                    reply::problem(&Problem::limit(413, MAX_SIZE_REQUEST, detail))
+                }
+                Unread::Body(error) => Failure::Downstream(error).response(),
+            })
+        })
     }
 
     /// Which accounts the request may change; decoded for reading only, sent on as it came.
@@ -131,17 +130,15 @@ impl Calls {
                 return Err(Box::new(reply::problem(&Problem::new(status, error.to_string()))));
             }
         };
-        Ok(match super::Request::scan(&plain) {
-            // Not a JMAP request: upstream says what is wrong with it.
-            None => Written::Nothing,
-            Some(request) if !request.may_change() => Written::Nothing,
-            Some(request) => {
-                let named: Vec<AccountId> = request.accounts().into_iter().cloned().collect();
-                // A result reference may name any of the caller's accounts.
-                let all = || principal.map(|p| p.accounts.keys().cloned().collect::<Vec<_>>());
-                let named = if named.is_empty() { all().unwrap_or_default() } else { named };
-                Written::Perhaps(named)
-            }
+        // What cannot be read here upstream may read all the same.
+        let changes =
+            super::Request::scan(&plain).map_or(Changes::Any, |request| request.changes());
+        Ok(match changes {
+            Changes::Nothing => Written::Nothing,
+            Changes::Accounts(accounts) => Written::Perhaps(accounts),
+            Changes::Any => Written::Perhaps(
+                principal.map_or(Vec::new(), |p| p.accounts.keys().cloned().collect()),
+            ),
         })
     }
 

@@ -5,6 +5,7 @@
 //! | which methods a request calls, on which accounts | [`request`] |
 //! | the states a response tells, read while it streams; where `sessionState` ends | [`scanner`] |
 //! | getting over a nested value at little cost | [`skip`] |
+//! | requests in memory, all within one limit | `memory` |
 //! | what is read from a response, and the facts that follow from it | [`observed`] |
 //!
 //! Nothing here delays, alters or refuses anything: on doubt the answer is "unknown", the bytes are
@@ -12,6 +13,7 @@
 
 pub mod calls;
 mod invocation;
+mod memory;
 pub mod observed;
 pub mod request;
 pub mod scanner;
@@ -21,5 +23,5 @@ mod text;
 
 pub use calls::Calls;
 pub use observed::{Method, MethodError, MethodResponse, Observed, Verdict, facts};
-pub use request::Request;
+pub use request::{Changes, Request};
 pub use scanner::Scanner;

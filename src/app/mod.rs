@@ -215,7 +215,8 @@ impl Parts {
     fn dispatch(&self, config: &Config, metrics: &Metrics) -> Dispatch {
         let Self { upstream, authority, hub, engine, drain } = self;
         let (u, a, h) = (Arc::clone(upstream), Arc::clone(authority), Arc::clone(hub));
-        let calls = Calls::new(u, a, h, config.limits.clone());
+        let patience = config.downstream.body_timeout;
+        let calls = Calls::new(u, a, h, config.limits.clone(), patience);
         let (h, a, e) = (Arc::clone(hub), Arc::clone(authority), Arc::clone(engine));
         Dispatch {
             router: Router::new(config),

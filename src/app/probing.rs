@@ -101,7 +101,7 @@ fn lost(failure: &Failure) -> Lost {
 fn lost_body(error: &BodyError) -> Lost {
     match error {
         BodyError::TooLarge(_) => Lost::TooLarge,
-        BodyError::Silent(_) => Lost::TimedOut,
+        BodyError::Silent(_) | BodyError::Slow(_) => Lost::TimedOut,
         BodyError::Peer(_) => Lost::Closed,
     }
 }

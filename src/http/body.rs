@@ -21,6 +21,9 @@ pub enum BodyError {
     /// Nothing came for the time allowed.
     #[error("no byte of the body came for {0:?}")]
     Silent(Duration),
+    /// It comes, but would take for ever.
+    #[error("the body comes at less than {0} bytes a second")]
+    Slow(u32),
     /// More bytes than allowed.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
@@ -65,24 +68,56 @@ impl Body {
     /// # Errors
     /// When it is larger, or ends early.
     pub async fn collect_limited(mut self, limit: usize) -> Result<Bytes, BodyError> {
-        let mut whole = BytesMut::new();
-        let mut first: Option<Bytes> = None;
+        let mut gathered = Gathered::default();
         while let Some(frame) = self.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            if whole.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > limit {
-                return Err(BodyError::TooLarge(limit));
-            }
-            // The usual body is one frame: kept without a copy.
-            match first.take() {
-                None if whole.is_empty() => first = Some(data),
-                None => whole.extend_from_slice(&data),
-                Some(head) => {
-                    whole.extend_from_slice(&head);
-                    whole.extend_from_slice(&data);
-                }
-            }
+            gathered.push(frame?, limit)?;
         }
-        Ok(first.unwrap_or_else(|| whole.freeze()))
+        Ok(gathered.into_bytes())
+    }
+}
+
+/// What of a body has come so far. The usual body is one frame: kept without a copy.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    first: Bytes,
+    whole: BytesMut,
+}
+
+impl Gathered {
+    /// Adds a frame; trailers are left out.
+    ///
+    /// # Errors
+    /// When it becomes larger than `limit` bytes.
+    pub fn push(&mut self, frame: Frame<Bytes>, limit: usize) -> Result<(), BodyError> {
+        let Ok(data) = frame.into_data() else { return Ok(()) };
+        if self.len().saturating_add(data.len()) > limit {
+            return Err(BodyError::TooLarge(limit));
+        }
+        if self.is_empty() {
+            self.first = data;
+        } else {
+            self.whole.extend_from_slice(&std::mem::take(&mut self.first));
+            self.whole.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.first.len() + self.whole.len()
+    }
+
+    /// Whether nothing has come.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        if self.whole.is_empty() { self.first } else { self.whole.freeze() }
     }
 }
 

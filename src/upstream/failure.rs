@@ -53,7 +53,7 @@ impl Failure {
             Self::Downstream(BodyError::TooLarge(_)) => {
                 Problem::new(413, "the request body is too large")
             }
-            Self::Downstream(BodyError::Silent(_)) => {
+            Self::Downstream(BodyError::Silent(_) | BodyError::Slow(_)) => {
                 Problem::new(408, "the request body did not come in time")
             }
             Self::Downstream(BodyError::Peer(_)) => {

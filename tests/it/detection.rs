@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::{BodyExt as _, Full};
 use jmap_push_proxy::config::AccountScope;
 use tokio::sync::Semaphore;
 
@@ -117,6 +118,26 @@ async fn a_doubtful_answer_is_looked_into(fault: Fault) {
     let _ = exchange(rig.address, call("alice", &setting(&account, "Email"))).await;
     let now = rig.upstream.mail(|mail| mail.state(&account, "Email"));
     assert_eq!(now, "2", "the change was made");
+    let view = View { accounts: &[account], types: MAIL.1, since };
+    settle(&rig.upstream, &mut stream, &view).await;
+    assert!(!stream.told.is_empty());
+    rig.end().await;
+}
+
+/// We do not take a request in which a member is there twice (§1.5); upstream does.
+#[tokio::test]
+async fn a_call_that_only_upstream_can_read_is_looked_into() {
+    let rig = Rig::start(|_| {}).await;
+    let (mut stream, since) = watch(&rig, "alice", MAIL.0).await;
+    rig.upstream.fail("Email/set", Fault::Close, 1);
+    let account = account_of("alice");
+    let mut request = call("alice", &setting(&account, "Email"));
+    let body = request.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    let once = format!("\"accountId\":\"{account}\"");
+    let text = std::str::from_utf8(&body).unwrap().replace(&once, &format!("{once},{once}"));
+    *request.body_mut() = Full::from(text);
+    let _ = exchange(rig.address, request).await;
+    assert_eq!(rig.upstream.mail(|mail| mail.state(&account, "Email")), "2", "it was made");
     let view = View { accounts: &[account], types: MAIL.1, since };
     settle(&rig.upstream, &mut stream, &view).await;
     assert!(!stream.told.is_empty());

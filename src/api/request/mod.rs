@@ -45,24 +45,32 @@ impl<'a> Request<'a> {
         serde_json::from_slice(body).ok()
     }
 
-    /// Whether some call may change something.
+    /// Which accounts the calls may change.
     #[must_use]
-    pub fn may_change(&self) -> bool {
-        self.calls.iter().any(Call::may_change)
-    }
-
-    /// The accounts named, each once, in order of appearance.
-    #[must_use]
-    pub fn accounts(&self) -> Vec<&AccountId> {
+    pub fn changes(&self) -> Changes {
         let mut accounts = Vec::new();
-        for account in self.calls.iter().flat_map(|call| [&call.account_id, &call.from_account_id])
-        {
-            if let Some(account) = account.as_ref().filter(|account| !accounts.contains(account)) {
-                accounts.push(account);
+        for call in self.calls.iter().filter(|call| call.may_change()) {
+            // A result reference (§3.7) may come to any of the caller's accounts.
+            let Some(account) = &call.account_id else { return Changes::Any };
+            for account in std::iter::once(account).chain(&call.from_account_id) {
+                if !accounts.contains(account) {
+                    accounts.push(account.clone());
+                }
             }
         }
-        accounts
+        if accounts.is_empty() { Changes::Nothing } else { Changes::Accounts(accounts) }
     }
+}
+
+/// What an API request may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// It only reads.
+    Nothing,
+    /// These accounts, each once.
+    Accounts(Vec<AccountId>),
+    /// Any that its caller may change.
+    Any,
 }
 
 impl Call<'_> {

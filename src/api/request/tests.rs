@@ -36,22 +36,37 @@ fn calls_that_only_read_do_not_change_anything() {
         ("get", true),
     ] {
         let body = with_calls(&format!(r#"["Email/get",{{}},"a"],["{name}",{{}},"b"]"#));
-        assert_eq!(Request::scan(body.as_bytes()).unwrap().may_change(), may_change, "{name}");
+        let expected = if may_change { Changes::Any } else { Changes::Nothing };
+        assert_eq!(Request::scan(body.as_bytes()).unwrap().changes(), expected, "{name}");
     }
 }
 
 #[test]
-fn each_account_is_named_once() {
-    let body = with_calls(
-        r##"["Email/get",{"accountId":"a","list":[{"accountId":"inner"}]},"0"],
+fn each_account_that_may_change_is_named_once() {
+    let calls = r##"["Email/get",{"accountId":"read","list":[{"accountId":"inner"}]},"0"],
            ["Email/copy",{"fromAccountId":"\u0061","accountId":"b","create":{}},"1"],
-           ["Email/get",{"#accountId":{"resultOf":"0"}},"2"],["Email/get",{"accountId":7},"3"],
-           ["Email/get",{"accountId":{"a":[[]]}},"4"],["Email/get",{"accountId":null},"5"]"##,
-    );
+           ["Email/set",{"accountId":"b"},"2"],["Email/get",{"#accountId":{"resultOf":"0"}},"3"]"##;
+    let body = with_calls(calls);
     let request = Request::scan(body.as_bytes()).unwrap();
-    assert_eq!(request.accounts().iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(request.calls.len(), 6);
+    let named = ["b", "a"].map(|id| AccountId::parse(id).unwrap());
+    assert_eq!(request.changes(), Changes::Accounts(named.into()));
+    assert_eq!(request.calls.len(), 4);
     assert_eq!(request.calls[1].call_id, "1");
+}
+
+/// One call whose account cannot be told may change any, whatever the others name.
+#[test]
+fn a_change_to_an_account_that_cannot_be_told_may_be_to_any() {
+    for arguments in [
+        r##"{"#accountId":{"resultOf":"0"}}"##,
+        r#"{"accountId":7}"#,
+        r#"{"accountId":{"a":[[]]}}"#,
+    ] {
+        let calls =
+            format!(r#"["Email/set",{{"accountId":"a"}},"0"],["Email/set",{arguments},"1"]"#);
+        let body = with_calls(&calls);
+        assert_eq!(Request::scan(body.as_bytes()).unwrap().changes(), Changes::Any, "{arguments}");
+    }
 }
 
 #[test]
