@@ -22,40 +22,46 @@ use crate::http::{Body, reply};
 use crate::hub::{Hub, Seen};
 use crate::jmap::id::AccountId;
 use crate::jmap::problem::Problem;
+use crate::probe::Handle;
 use crate::upstream::{Affinity, Failure, Upstream};
 
 /// `limit` of §3.6.1.
 const MAX_SIZE_REQUEST: &str = "maxSizeRequest";
 
+/// Whom API requests have to do with.
+#[derive(Clone)]
+pub struct Wiring {
+    /// Answers them.
+    pub upstream: Arc<Upstream>,
+    /// Knows who asks.
+    pub authority: Arc<Authority>,
+    /// Is told what responses say.
+    pub hub: Arc<Hub>,
+    /// Is told that upstream answers.
+    pub prober: Handle,
+}
+
 /// Everything an API request needs.
 pub struct Calls {
-    upstream: Arc<Upstream>,
-    authority: Arc<Authority>,
-    hub: Arc<Hub>,
+    wiring: Wiring,
     limits: Limits,
     memory: Memory,
 }
 
 impl Calls {
-    /// Forwards to `upstream`, tells `hub` what responses say; a request's body may be silent for
-    /// `patience`.
+    /// A request's body may be silent for `patience`.
     #[must_use]
-    pub fn new(
-        upstream: Arc<Upstream>,
-        authority: Arc<Authority>,
-        hub: Arc<Hub>,
-        limits: Limits,
-        patience: Duration,
-    ) -> Self {
+    pub fn new(wiring: Wiring, limits: Limits, patience: Duration) -> Self {
         let memory = Memory::new(limits.request_memory, patience);
-        Self { upstream, authority, hub, limits, memory }
+        Self { wiring, limits, memory }
     }
 
     /// Answers an API request whose headers are ready to be sent on. `suffix` goes behind the
     /// response's `sessionState`.
     pub async fn serve(&self, request: Request<Body>, suffix: Arc<str>) -> Response<Body> {
-        let key = self.authority.key(request.headers());
-        let principal = key.and_then(|key| self.authority.known(key));
+        let Wiring { upstream, authority, .. } = &self.wiring;
+        let key = authority.key(request.headers());
+        let principal = key.and_then(|key| authority.known(key));
         let (mut parts, body) = request.into_parts();
         let Held { bytes: body, place: _place } = match self.read(body, principal.as_deref()).await
         {
@@ -70,14 +76,14 @@ impl Calls {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         let affinity = affinity(key, principal.as_deref());
         let caller = Caller {
-            hub: Arc::clone(&self.hub),
+            wiring: self.wiring.clone(),
             principal,
             written,
             sent: Moment::now(),
             known: false,
         };
         let request = Request::from_parts(parts, Body::from(body));
-        match self.upstream.send(request, affinity).await {
+        match upstream.send(request, affinity).await {
             Ok(response) => self.answer(response, caller, suffix).await,
             Err(failure) => failure.response(),
         }
@@ -165,8 +171,7 @@ impl Calls {
         for name in ["content-md5", "digest", "content-digest", "repr-digest", "etag"] {
             response.headers_mut().remove(name);
         }
-        let authority = Arc::clone(&self.authority);
-        let report = Box::new(move |verdict| caller.heard(&authority, &verdict));
+        let report = Box::new(move |verdict| caller.heard(&verdict));
         response.map(|body| Body::boxed(Tap::new(body, suffix, report)))
     }
 
@@ -192,7 +197,7 @@ enum Written {
 /// Who made a request, and when: what the response is judged by. Dropped before a response was read,
 /// whatever the reason (a failure, a client that went away), nobody knows what was written (A6).
 struct Caller {
-    hub: Arc<Hub>,
+    wiring: Wiring,
     principal: Option<Arc<Principal>>,
     written: Written,
     sent: Moment,
@@ -203,14 +208,15 @@ struct Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         if let (false, Written::Perhaps(accounts)) = (self.known, &self.written) {
-            self.hub.unknown(accounts);
+            self.wiring.hub.unknown(accounts);
         }
     }
 }
 
 impl Caller {
     /// The response was read.
-    fn heard(mut self, authority: &Authority, verdict: &Verdict) {
+    fn heard(mut self, verdict: &Verdict) {
+        let Wiring { authority, hub, prober, .. } = &self.wiring;
         let (observed, certain) = match verdict {
             Verdict::Complete(observed) => (observed, true),
             Verdict::Unknown(observed) => (observed, false),
@@ -222,15 +228,16 @@ impl Caller {
             received: Moment::now(),
         };
         for (account, facts) in facts(&observed.responses) {
-            self.hub.observe(seen, &account, &facts);
+            let key = hub.observe(seen, &account, &facts);
+            prober.upstream_answered(&key, facts.iter().map(|fact| &fact.data_type));
         }
-        let doubtful = observed.errors.iter().any(super::MethodError::may_have_changed);
-        self.known = certain && !doubtful;
         if let (Some(principal), Some(state)) = (&self.principal, &observed.session_state)
             && principal.session_state != state.as_str()
         {
             authority.session_changed(principal);
         }
+        let doubtful = observed.errors.iter().any(super::MethodError::may_have_changed);
+        self.known = certain && !doubtful;
     }
 }
 

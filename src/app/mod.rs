@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, PULSE};
-use crate::api::Calls;
+use crate::api::calls::{self, Calls};
 use crate::auth::revalidate::{self, Finding};
 use crate::auth::{Authority, CredentialKey};
 use crate::cli::summary::{Listeners, Offer, Seen, Summary};
@@ -39,7 +39,7 @@ use crate::hub::{self, Hub};
 use crate::jmap::session::Session;
 use crate::notify;
 use crate::notify::queue::{Outbox, queue};
-use crate::probe::Prober;
+use crate::probe::{Handle, Prober};
 use crate::session::Sessions;
 use crate::session::rewrite::WEBSOCKET;
 use crate::streams::Engine;
@@ -105,7 +105,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health))?);
     let parts = Parts::new(&config, &upstream, room.streams, &drain, &metrics);
     let mut background = JoinSet::new();
-    let outbox = parts.start(&mut background, &config, &health, &metrics)?;
+    let (outbox, prober) = parts.start(&mut background, &config, &health, &metrics)?;
     let admin = Arc::new(Admin {
         health: Arc::clone(&health),
         drain: drain.clone(),
@@ -119,7 +119,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
         background.spawn(async move { certificate.watch(&health).await });
     }
     let connections = Arc::new(Connections {
-        dispatch: Arc::new(parts.dispatch(&config, &metrics)),
+        dispatch: Arc::new(parts.dispatch(&config, &metrics, prober)),
         engine: Arc::clone(&parts.engine),
         drain: drain.clone(),
     });
@@ -189,11 +189,11 @@ impl Parts {
         config: &Config,
         health: &Arc<Health>,
         metrics: &Metrics,
-    ) -> Result<Outbox, Error> {
+    ) -> Result<(Outbox, Handle), Error> {
         let Self { upstream, authority, hub, engine, drain } = self;
         let (prober, asked) =
             Prober::new(&config.probe, drain.clone(), metrics.clone(), Arc::clone(health));
-        background.spawn(probing::feed(Arc::clone(hub), asked));
+        background.spawn(probing::feed(Arc::clone(hub), asked.clone()));
         let (h, a, u) = (Arc::clone(hub), Arc::clone(authority), Arc::clone(upstream));
         background.spawn(probing::run(prober, h, a, u));
 
@@ -209,14 +209,18 @@ impl Parts {
         let (live, told) = (Arc::clone(hub), Arc::clone(hub));
         let tell = move |key, finding| found(&told, key, finding);
         background.spawn(revalidate::run(Arc::clone(authority), move || live.live(), tell));
-        Ok(outbox)
+        Ok((outbox, asked))
     }
 
-    fn dispatch(&self, config: &Config, metrics: &Metrics) -> Dispatch {
+    fn dispatch(&self, config: &Config, metrics: &Metrics, prober: Handle) -> Dispatch {
         let Self { upstream, authority, hub, engine, drain } = self;
-        let (u, a, h) = (Arc::clone(upstream), Arc::clone(authority), Arc::clone(hub));
-        let patience = config.downstream.body_timeout;
-        let calls = Calls::new(u, a, h, config.limits.clone(), patience);
+        let wiring = calls::Wiring {
+            upstream: Arc::clone(upstream),
+            authority: Arc::clone(authority),
+            hub: Arc::clone(hub),
+            prober,
+        };
+        let calls = Calls::new(wiring, config.limits.clone(), config.downstream.body_timeout);
         let (h, a, e) = (Arc::clone(hub), Arc::clone(authority), Arc::clone(engine));
         Dispatch {
             router: Router::new(config),

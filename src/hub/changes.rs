@@ -34,8 +34,9 @@ pub struct ProbeSubject {
 }
 
 impl Hub {
-    /// A response to one of `seen.who`'s requests stated these states.
-    pub fn observe(&self, seen: Seen<'_>, account: &AccountId, facts: &[Fact]) {
+    /// A response to one of `seen.who`'s requests stated these states. Gives the view of the account
+    /// that they are about.
+    pub fn observe(&self, seen: Seen<'_>, account: &AccountId, facts: &[Fact]) -> AccountKey {
         let mut inner = self.lock();
         // For accounts outside the caller's own Session (D5), and while it is unknown: a hint.
         let owner = seen.who.filter(|principal| principal.accounts.contains_key(account));
@@ -51,6 +52,7 @@ impl Hub {
         if owner.is_none() || outcome.published != 0 {
             self.hint_other_views(&mut inner, &key, seen.received);
         }
+        key
     }
 
     fn hint_other_views(&self, inner: &mut super::audience::Inner, key: &AccountKey, now: Moment) {

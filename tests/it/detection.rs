@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use jmap_push_proxy::config::AccountScope;
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::support::http::exchange;
@@ -183,6 +184,28 @@ async fn a_type_that_crashes_upstream_keeps_nobody_from_being_told_of_the_others
         let view = View { accounts: &[account_of(user)], types: &types, since };
         settle(&rig.upstream, stream, &view).await;
     }
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_type_that_a_client_is_answered_for_is_probed_again() {
+    let rig = Rig::start(|config| {
+        (config.probe.interval, config.probe.quarantine) = (SECOND, 3600 * SECOND);
+    })
+    .await;
+    rig.upstream.fail("VacationResponse/get", Fault::Close, u32::MAX);
+    let (mut stream, _) = watch(&rig, "alice", "types=*&closeafter=no&ping=0").await;
+    until("quarantine", || match rig.metrics.quarantined_types.get() {
+        1 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    rig.upstream.heal();
+    let account = account_of("alice");
+    let read = json!([["VacationResponse/get", { "accountId": account }, "0"]]);
+    assert_eq!(rig.call("alice", &read).await.status(), 200);
+    let new = rig.upstream.mail(|mail| mail.change(&account, "VacationResponse"));
+    stream.told(&account, "VacationResponse", &new).await;
     rig.end().await;
 }
 

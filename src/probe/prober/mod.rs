@@ -200,14 +200,18 @@ impl Handle {
         }
     }
 
-    /// Notes that somebody else's request for the type was answered, which ends its quarantine.
-    pub fn seen_answered(&self, key: &AccountKey, data_type: &DataType) {
-        self.0.answered(key, data_type, Moment::now());
-    }
-
-    /// Notes that upstream is back: accounts that were backing off are asked about within seconds.
-    pub fn upstream_is_back(&self) {
-        self.0.desk().schedule.heal(Moment::now());
+    /// Upstream answered a client: quarantine of the types it stated ends, and if no probe was
+    /// answered lately, accounts that back off are asked about within seconds.
+    pub fn upstream_answered<'a>(
+        &self,
+        key: &AccountKey,
+        types: impl IntoIterator<Item = &'a DataType>,
+    ) {
+        let now = Moment::now();
+        types.into_iter().for_each(|data_type| self.0.answered(key, data_type, now));
+        let mut desk = self.0.desk();
+        self.0.judge(&mut desk, true, now);
+        drop(desk);
         self.0.wake.notify_one();
     }
 

@@ -207,6 +207,16 @@ impl Rig {
         sleep(time).await;
     }
 
+    /// The accounts all of whose states were told since this was called last.
+    fn served(&self) -> BTreeSet<AccountKey> {
+        let told = std::mem::take(&mut self.world().told);
+        let served = told.into_iter().filter_map(|told| match told {
+            Told::Answered(answers) if answers.is_all_states() => Some(answers.key),
+            _ => None,
+        });
+        served.collect()
+    }
+
     /// The types for which the account's state was told since the last call.
     fn told_types(&self, of: &AccountKey) -> BTreeSet<String> {
         let told = std::mem::take(&mut self.world().told);
@@ -427,7 +437,8 @@ async fn a_type_somebody_else_was_answered_for_is_asked_at_once() {
     rig.watch(1, 1);
     rig.pass(secs(1)).await;
     rig.world().crash.clear();
-    rig.handle.seen_answered(&account(7), &DataType::parse("VacationResponse").unwrap());
+    let answered = DataType::parse("VacationResponse").unwrap();
+    rig.handle.upstream_answered(&account(7), [&answered]);
     assert!(rig.handle.quarantined().is_empty());
     rig.handle.request(&account(0));
     rig.world().told.clear();
@@ -452,17 +463,27 @@ async fn an_upstream_that_is_down_quarantines_nothing_and_is_noticed_when_back()
             world.told.clear();
         }
         rig.pass(secs(10)).await;
-        let told = std::mem::take(&mut rig.world().told);
-        let served: BTreeSet<_> = told
-            .into_iter()
-            .filter_map(|told| match told {
-                Told::Answered(answers) if answers.is_all_states() => Some(answers.key),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(served.len(), 20, "all within seconds of its return");
+        assert_eq!(rig.served().len(), 20, "all within seconds of its return");
         assert!(rig.health.troubles().is_empty());
     }
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_client_ends_all_back_offs() {
+    let rig = rig(secs(30), 50);
+    rig.watch(20, 1);
+    rig.world().status = Some(502);
+    rig.pass(secs(3600)).await;
+    {
+        let mut world = rig.world();
+        world.status = None;
+        world.told.clear();
+    }
+    rig.handle.upstream_answered(&account(3), []);
+    assert!(rig.health.troubles().is_empty());
+    rig.pass(secs(3)).await;
+    assert_eq!(rig.served().len(), 20);
     rig.end().await;
 }
 

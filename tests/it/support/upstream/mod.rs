@@ -189,6 +189,11 @@ impl Upstream {
         self.lock().faults.push(Planned { on: on.into(), fault, times });
     }
 
+    /// Nothing goes wrong any more.
+    pub(crate) fn heal(&self) {
+        self.lock().faults.clear();
+    }
+
     /// Requests to `path` are answered by this.
     pub(crate) fn answer(&self, path: &str, canned: Canned) {
         self.lock().canned.insert(path.into(), canned);
