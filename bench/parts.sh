@@ -8,12 +8,10 @@ export CARGO_TARGET_DIR
 proxy=$CARGO_TARGET_DIR/release/jmap-push-proxy
 pids=()
 
-# Builds the proxy as it is released, and the load generator. They are built apart: together, the
-# tests' features of tokio would be in the proxy.
+# Builds the proxy as it is released, and the load generator.
 build() {
-  cargo build --locked --release --quiet --bin jmap-push-proxy
-  load=$(cargo bench --locked --quiet --no-run --bench load --message-format=json |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
+  cargo build --locked --release --quiet --package jmap-push-proxy --package bench
+  load=$CARGO_TARGET_DIR/release/load
   work=$(mktemp -d)
   chmod 755 "$work"
   trap 'stop_all; rm -rf "$work"' EXIT

@@ -1,10 +1,9 @@
 //! The time from starting a program to its first answer, and what it holds when nothing happens.
 
 use std::io;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::process::Command;
 use tokio::time::sleep;
 
 use crate::http::{Target, exchange};
@@ -35,9 +34,9 @@ impl Start {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let mut command = Command::new(program);
-        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         let began = Instant::now();
-        let mut child = command.spawn()?;
+        let child = Killed(command.spawn()?);
         while !self.answers().await {
             if began.elapsed() > PATIENCE {
                 return Err(io::Error::other("it does not answer"));
@@ -46,15 +45,26 @@ impl Start {
         }
         tell("serving_after_ms", began.elapsed().as_secs_f64() * 1000.0);
         sleep(SETTLE).await;
-        let memory = Server::of(child.id().unwrap_or(0)).memory()?;
+        let memory = Server::of(child.0.id()).memory()?;
         tell("idle_private_bytes", memory.private as f64);
         tell("idle_resident_bytes", memory.resident as f64);
-        child.kill().await
+        Ok(())
     }
 
     async fn answers(&self) -> bool {
         let Ok(mut stream) = self.url.connect(0, None).await else { return false };
         let request = self.url.request("GET", &[], "");
         exchange(&mut stream, request.as_bytes(), &mut Vec::new()).await.is_ok()
+    }
+}
+
+/// A process that ends with this.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
