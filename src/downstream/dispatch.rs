@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
 use super::cors::Cors;
@@ -107,17 +107,7 @@ impl Dispatch {
             // Two could be read as one by us and as the other by upstream (hostile.md X2).
             return Err(Problem::new(400, "the request has two Authorization headers"));
         }
-        if request.method() == Method::CONNECT || request.method() == Method::TRACE {
-            return Err(Problem::new(400, "CONNECT and TRACE are not forwarded"));
-        }
         let host = authority(request).unwrap_or("").to_owned();
-        if request.version() == Version::HTTP_2 {
-            // §8.3.1 of RFC 9113: `:authority` takes the place of Host, and must not contradict it.
-            let other = request.headers().get(HOST);
-            if other.is_some_and(|other| !other.as_bytes().eq_ignore_ascii_case(host.as_bytes())) {
-                return Err(Problem::new(400, ":authority and Host differ"));
-            }
-        }
         if let Ok(value) = HeaderValue::from_str(&host)
             && !host.is_empty()
         {

@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use ipnet::IpNet;
 
@@ -86,6 +86,21 @@ pub fn clean_request(headers: &mut HeaderMap) {
     }
     if let Some(announced) = announced {
         headers.insert(TRAILER, announced);
+    }
+}
+
+/// Makes one `Cookie` of those an HTTP/2 client has split for compression (RFC 9113 §8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let whole = crumbs.fold([first, second].join(&b"; "[..]), |mut whole, crumb| {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb);
+        whole
+    });
+    // Whole values joined by a separator make a value.
+    if let Ok(whole) = HeaderValue::from_bytes(&whole) {
+        headers.insert(COOKIE, whole);
     }
 }
 

@@ -67,7 +67,7 @@ async fn a_large_upload_streams_through() {
 async fn a_large_download_streams_through() {
     let rig = Rig::start(|_| {}).await;
     let body = Frames::repeating(&Bytes::from(vec![7; FRAME]), FRAMES);
-    rig.upstream.answer("/download", Canned { status: 200, headers: vec![], body });
+    rig.upstream.answer("/download", Canned { status: 200, body, ..Canned::default() });
     let before = memory("VmRSS");
     let count = async |response: http::Response<hyper::body::Incoming>| {
         let (mut body, mut length) = (response.into_body(), 0);
@@ -87,7 +87,12 @@ async fn a_large_download_streams_through() {
 async fn a_body_that_breaks_off_is_never_shown_as_whole() {
     let rig = Rig::start(|_| {}).await;
     for headers in [vec![], vec![("content-length", "100")]] {
-        let canned = Canned { status: 200, headers, body: Frames::broken("half of it") };
+        let canned = Canned {
+            status: 200,
+            headers,
+            body: Frames::broken("half of it"),
+            ..Canned::default()
+        };
         rig.upstream.answer("/half", canned);
         let answer = exchange(rig.address, asking("GET", "/half", "alice")).await;
         assert!(answer.is_err(), "{answer:?}");

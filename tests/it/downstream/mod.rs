@@ -1,0 +1,4 @@
+//! What a client's connection goes through before a handler sees a request, and after: TLS, time
+//! limits, aborts.
+
+mod limits;
