@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::support::bulk;
 use crate::support::http::exchange_over;
 use crate::support::rig::{EVENT_SOURCE, Rig, call};
 use crate::support::sse::EventStream;
 use crate::support::tls::Certified;
-use crate::support::upstream::{Broken, Canned, Frames};
+use crate::support::upstream::Broken;
 use crate::support::wait::within;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,8 +35,7 @@ async fn a_client_that_never_reads_its_response_is_given_up_and_upstream_told() 
             config.downstream.tls = tls.then(|| certified.files.clone());
         })
         .await;
-        let body = Frames::repeating(&Bytes::from(vec![7; 64 << 10]), 1024);
-        rig.upstream.answer("/large", Canned { status: 200, body, ..Canned::default() });
+        rig.upstream.answer("/large", bulk::download());
         let socket = narrow().connect(rig.address).await.unwrap();
         let request = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
         if tls {
@@ -59,9 +58,7 @@ async fn a_client_that_never_reads_its_response_is_given_up_and_upstream_told() 
 #[tokio::test]
 async fn a_client_that_reads_slowly_but_reads_is_served_to_the_end() {
     let rig = Rig::start(|config| config.downstream.write_timeout = SECOND).await;
-    let frame = Bytes::from(vec![7; 64 << 10]);
-    let body = Frames::repeating(&frame, 512);
-    rig.upstream.answer("/large", Canned { status: 200, body, ..Canned::default() });
+    rig.upstream.answer("/large", bulk::download());
     let mut client = TcpStream::connect(rig.address).await.unwrap();
     let request = b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     client.write_all(request).await.unwrap();
@@ -80,7 +77,7 @@ async fn a_client_that_reads_slowly_but_reads_is_served_to_the_end() {
             tokio::time::sleep(SECOND / 20).await;
         }
     }
-    assert!(length > 512 * frame.len(), "{length}");
+    assert!(length > bulk::LENGTH, "{length}");
     assert!(tail.ends_with(b"0\r\n\r\n"));
     rig.end().await;
 }

@@ -1,4 +1,7 @@
 //! What a client's connection goes through before a handler sees a request, and after: TLS, time
 //! limits, aborts.
 
+mod cors;
+mod exchanges;
 mod limits;
+mod tls;

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::bulk;
 use crate::support::http::asking;
 use crate::support::http2::Http2;
 use crate::support::rig::{EVENT_SOURCE, Rig};
@@ -125,8 +125,7 @@ async fn an_event_stream_that_is_read_slowly_but_read_stays() {
 #[tokio::test]
 async fn a_download_whose_window_stays_shut_is_given_up_and_upstream_told() {
     let rig = Rig::start(|config| config.downstream.write_timeout = SECOND).await;
-    let body = Frames::repeating(&Bytes::from(vec![7; 64 << 10]), 1024);
-    rig.upstream.answer("/large", Canned { status: 200, body, ..Canned::default() });
+    rig.upstream.answer("/large", bulk::download());
     let mut client = Http2::connect(rig.address).await;
     let unread = client.send(asking("GET", "/large", "alice")).await.unwrap();
     rig.upstream.broken_off(&Broken::Download("/large".to_owned())).await;

@@ -2,3 +2,4 @@
 
 mod heads;
 mod limits;
+mod serving;

@@ -71,8 +71,18 @@ impl Http2 {
         B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
     {
         self.sender.ready().await?;
-        let request = request.map(BodyExt::boxed_unsync);
-        within("response", self.sender.send_request(request)).await
+        within("response", self.start(request)).await
+    }
+
+    /// Sends a request; its response may be waited for later.
+    pub(crate) fn start<B>(
+        &mut self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Incoming>, hyper::Error>> + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
+        self.sender.send_request(request.map(BodyExt::boxed_unsync))
     }
 
     /// Sends a request and reads the response to its end.

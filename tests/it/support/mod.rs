@@ -1,5 +1,6 @@
 //! What the integration tests share: real servers to talk to, and waiting without sleeping.
 
+pub(crate) mod bulk;
 pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod ledger;

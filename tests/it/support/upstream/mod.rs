@@ -135,6 +135,8 @@ struct Inner {
     faults: Vec<Planned>,
     canned: BTreeMap<String, Canned>,
     seen: Vec<Seen>,
+    /// Paths of requests, from when their heads were there.
+    begun: Vec<String>,
     broken: Vec<Broken>,
 }
 
@@ -218,6 +220,15 @@ impl Upstream {
         .await;
     }
 
+    /// Waits until the head of a request to this path has come.
+    pub(crate) async fn begun(&self, path: &str) {
+        until("request", || {
+            let begun = &self.lock().begun;
+            if begun.iter().any(|begun| begun == path) { Ok(()) } else { Err(begun.clone()) }
+        })
+        .await;
+    }
+
     /// Waits until the other side has broken this off.
     pub(crate) async fn broken_off(&self, what: &Broken) {
         until("broken exchange", || {
@@ -288,6 +299,7 @@ async fn read(inner: &Mutex<Inner>, request: Request<Incoming>) -> Result<Seen, 
     let (parts, mut incoming) = request.into_parts();
     let path = parts.uri.path_and_query().unwrap().to_string();
     let (mut body, mut length, mut trailers) = (Vec::new(), 0, HeaderMap::new());
+    inner.lock().unwrap().begun.push(path.clone());
     let early = inner.lock().unwrap().canned.get(&path).is_some_and(|canned| canned.early);
     while let Some(frame) = if early { None } else { incoming.frame().await } {
         let Ok(frame) = frame else {
