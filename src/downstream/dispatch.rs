@@ -3,18 +3,20 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, UPGRADE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
 use super::cors::Cors;
 use super::guard::Handle;
+use super::redirect::Redirects;
 use super::router::{Route, Router};
 use crate::api::Calls;
 use crate::config::{Config, UpstreamPush};
 use crate::drain::Drain;
 use crate::event_source::EventSources;
-use crate::http::headers::{Origin, Peer, authority, clean_request, write_via};
+use crate::http::forwarded::{Origin, Peer};
+use crate::http::headers::{authority, clean_request, write_via};
 use crate::http::{Body, reply};
 use crate::jmap::problem::Problem;
 use crate::session::Sessions;
@@ -29,6 +31,8 @@ pub struct Dispatch {
     pub router: Router,
     /// Cross-origin answers.
     pub cors: Cors,
+    /// Where upstream's redirects lead.
+    pub redirects: Redirects,
     /// The JMAP server.
     pub upstream: Arc<Upstream>,
     /// §2.
@@ -96,6 +100,10 @@ impl Dispatch {
         let asked = request.headers().clone();
         let from = From { peer: &peer, origin: &origin, connection };
         let mut response = self.answer(route, request, &from).await;
+        if response.headers().contains_key(LOCATION) {
+            let public_origin = self.sessions.public_origin(&origin);
+            self.redirects.rewrite(response.headers_mut(), &host, &public_origin);
+        }
         self.cors.write(&asked, response.headers_mut(), ours);
         response
     }

@@ -11,6 +11,7 @@
 //! | [`dispatch`] | what every request goes through, then its handler |
 //! | [`router`] | which request is whose |
 //! | [`cors`] | cross-origin answers |
+//! | [`redirect`] | where redirects to upstream itself lead |
 
 pub mod connection;
 pub mod cors;
@@ -19,5 +20,6 @@ pub mod guard;
 mod http1;
 mod http2;
 pub mod listener;
+pub mod redirect;
 pub mod router;
 pub mod tls;

@@ -3,5 +3,6 @@
 
 mod cors;
 mod exchanges;
+mod forwarding;
 mod limits;
 mod tls;

@@ -2,4 +2,5 @@
 
 mod heads;
 mod limits;
+mod secrets;
 mod serving;
