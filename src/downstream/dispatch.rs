@@ -67,18 +67,20 @@ struct From<'a> {
 }
 
 impl Dispatch {
+    /// A request's body as it comes from hyper.
+    pub fn body(&self, incoming: Incoming) -> Body {
+        use http_body::Body as _;
+        let silence = self.config.downstream.body_timeout;
+        if incoming.is_end_stream() { Body::Empty } else { Body::relay(incoming, silence) }
+    }
+
     /// Answers one request.
     pub async fn serve(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Body>,
         connection: &Connection,
     ) -> Response<Body> {
         self.metrics.requests.inc();
-        let silence = self.config.downstream.body_timeout;
-        let mut request = request.map(|incoming| {
-            use http_body::Body as _;
-            if incoming.is_end_stream() { Body::Empty } else { Body::relay(incoming, silence) }
-        });
         let host = match self.check(&mut request) {
             Ok(host) => host,
             Err(problem) => return reply::problem(&problem),

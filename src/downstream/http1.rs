@@ -53,7 +53,10 @@ impl Connections {
                 async move {
                     let mut response = match refusal {
                         Some(refusal) => refused(refusal),
-                        None => dispatch.serve(request, &connection).await,
+                        None => {
+                            let request = request.map(|body| dispatch.body(body));
+                            dispatch.serve(request, &connection).await
+                        }
                     };
                     let handoff = response.extensions_mut().remove::<Handoff>();
                     if let Some(handoff) = handoff {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -57,6 +58,7 @@ impl Connections {
                     let mut response = match guard::judge(&request, HEADERS) {
                         Ok(()) => {
                             join_cookies(request.headers_mut());
+                            let request = request.map(|body| guarded(dispatch.body(body)));
                             dispatch.serve(request, &connection).await
                         }
                         Err(rejection) => refused(rejection),
@@ -98,6 +100,20 @@ impl Connections {
             () = self.drain.reached(Phase::Ended) => {}
         }
     }
+}
+
+/// A request's body, its trailers held to the guard's rules.
+fn guarded(body: Body) -> Body {
+    if matches!(body, Body::Empty) {
+        return body;
+    }
+    Body::boxed(body.map_frame(|frame| match frame.into_trailers() {
+        Ok(mut trailers) => {
+            guard::clean_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }))
 }
 
 /// How much a connection is used.

@@ -46,7 +46,7 @@ mod rejection;
 
 pub use io::{GuardedIo, Handle, linger};
 pub use machine::{Guard, Limits, State};
-pub use parsed::judge;
+pub use parsed::{clean_trailers, judge};
 pub use rejection::Rejection;
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! once the request goes on by HTTP/1.1.
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST};
-use http::{Method, Request};
+use http::{HeaderMap, HeaderName, Method, Request};
 
+use super::body::is_for_heads_only;
 use super::bytes::{TARGET, is_authority, span};
 use super::head;
 use super::line::is_trusted_with_dashes;
@@ -44,6 +45,19 @@ pub fn judge<B>(request: &Request<B>, headers: usize) -> Result<(), Rejection> {
         return Err(Rejection::Expectation);
     }
     Ok(())
+}
+
+/// Leaves of trailers what has a meaning in trailers (RFC 9110 §6.5.1). Unlike one of HTTP/1.1, whose
+/// framing would be lost, such a request goes on.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    let is_forbidden = |name: &&HeaderName| {
+        let name = name.as_str().as_bytes();
+        is_for_heads_only(name) || is_trusted_with_dashes(name) && name.contains(&b'_')
+    };
+    let forbidden: Vec<HeaderName> = trailers.keys().filter(is_forbidden).cloned().collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
 }
 
 fn target<B>(request: &Request<B>) -> Result<(), Rejection> {

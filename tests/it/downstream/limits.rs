@@ -83,6 +83,22 @@ async fn a_client_that_reads_slowly_but_reads_is_served_to_the_end() {
 }
 
 #[tokio::test]
+async fn a_client_that_pauses_does_not_make_upstream_look_silent() {
+    let rig = Rig::start(|config| config.upstream.body_timeout = SECOND).await;
+    rig.upstream.answer("/large", bulk::download());
+    let mut client = TcpStream::connect(rig.address).await.unwrap();
+    let request = b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    let mut read = vec![0; 64 << 10];
+    let begun = client.read_exact(&mut read).await.unwrap();
+    // Longer than upstream may be silent, which it is not.
+    tokio::time::sleep(3 * SECOND / 2).await;
+    within("end", client.read_to_end(&mut read)).await.unwrap();
+    assert!(begun + read.len() > bulk::LENGTH, "{}", read.len());
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn an_event_stream_over_tls_whose_client_stops_reading_is_closed() {
     let certified = Certified::new();
     let rig = Rig::start(|config| {

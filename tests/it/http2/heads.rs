@@ -1,6 +1,8 @@
 //! A head that comes by HTTP/2 keeps the rules of one that comes by HTTP/1.1 (architecture D15;
 //! hostile.md A7, X14).
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -8,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::http2::Http2;
 use crate::support::rig::Rig;
-use crate::support::upstream::Canned;
+use crate::support::upstream::{Canned, Frames};
 
 /// Asks for `uri`, and gives the status and, of a problem, the reason.
 async fn asked(rig: &Rig, uri: &str, headers: &[(&str, &str)]) -> (u16, String) {
@@ -96,5 +98,31 @@ async fn one_whose_cookie_comes_in_crumbs_is_sent_on_with_a_whole_one() {
     let headers = rig.upstream.last("/x").headers;
     let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
     assert_eq!(cookies, ["a=1; b=2; c=3; d=4"]);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn trailers_say_nothing_that_only_a_head_may_say() {
+    let rig = started().await;
+    let names = ["x-checksum", "x-forwarded-for", "forwarded", "cookie", "x_forwarded_host"];
+    let trailers = names.map(|name| (name.parse().unwrap(), "1".parse().unwrap()));
+    let body = Frames::of("sent").with_trailers(trailers.into_iter().collect());
+    let body = body.map_err(|_| -> Infallible { unreachable!("not broken") });
+    let request = Request::post("/x").header("trailer", names.join(", ")).body(body).unwrap();
+    let mut client = Http2::connect(rig.address).await;
+    assert_eq!(client.exchange(request).await.unwrap().status(), 200);
+    let seen = rig.upstream.last("/x");
+    assert_eq!(seen.body, b"sent");
+    assert_eq!(seen.trailers.keys().collect::<Vec<_>>(), ["x-checksum"]);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn trace_is_not_served() {
+    let rig = started().await;
+    let mut client = Http2::connect(rig.address).await;
+    let request = Request::builder().method("TRACE").uri("/x").body(Full::<Bytes>::default());
+    assert_eq!(client.exchange(request.unwrap()).await.unwrap().status(), 400);
+    assert!(rig.upstream.seen().is_empty());
     rig.end().await;
 }

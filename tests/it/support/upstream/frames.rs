@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
+
+use super::{Broken, Inner};
 
 /// A response body, frame by frame; of no length unless a header gives one.
 #[derive(Debug, Clone, Default)]
@@ -66,5 +69,37 @@ impl http_body::Body for Frames {
 
     fn is_end_stream(&self) -> bool {
         self.frames.is_empty() && self.breaks_in.is_none() && self.trailers.is_none()
+    }
+}
+
+/// A body on its way out, which tells when it is not wanted to its end.
+pub(super) struct Sending {
+    pub(super) frames: Frames,
+    pub(super) path: String,
+    pub(super) inner: Arc<Mutex<Inner>>,
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.frames).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_end_stream()
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if !self.frames.frames.is_empty() {
+            let broken = Broken::Download(std::mem::take(&mut self.path));
+            self.inner.lock().unwrap().broken.push(broken);
+        }
     }
 }

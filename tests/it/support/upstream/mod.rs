@@ -5,15 +5,11 @@ mod frames;
 mod mail;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body::Frame;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -23,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use frames::Frames;
+use frames::Sending;
 pub(crate) use mail::{Mail, account_of};
 
 use super::wait::until;
@@ -95,38 +92,6 @@ pub(crate) struct Canned {
     pub(crate) body: Frames,
     /// Answer when the request's head is there, and leave its body unread.
     pub(crate) early: bool,
-}
-
-/// A body on its way out, which tells when it is not wanted to its end.
-struct Sending {
-    frames: Frames,
-    path: String,
-    inner: Arc<Mutex<Inner>>,
-}
-
-impl http_body::Body for Sending {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.frames).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.frames.is_end_stream()
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        if !self.frames.frames.is_empty() {
-            let broken = Broken::Download(std::mem::take(&mut self.path));
-            self.inner.lock().unwrap().broken.push(broken);
-        }
-    }
 }
 
 #[derive(Debug, Default)]
