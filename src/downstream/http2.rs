@@ -38,6 +38,9 @@ use crate::streams::Limits;
 /// HTTP/2 streams of one connection: API calls and event streams of one client.
 const STREAMS: u32 = 100;
 
+/// Bytes given to hyper at once: one frame as most clients allow it (RFC 9113 §4.2).
+const PART: usize = 16 * 1024;
+
 impl Connections {
     /// Serves a connection to its end. It ends when it bears no request for `downstream.keep_alive`.
     pub(super) async fn http2(&self, socket: Prefixed<Socket>, connection: Connection) {
@@ -68,7 +71,8 @@ impl Connections {
                     let pace = PACE.with(Arc::clone);
                     // Set once: a task bears one response.
                     let _ = pace.limits.set(limits.unwrap_or(ordinary));
-                    let response = response.map(|body| Paced { body, pace, _used: used });
+                    let response =
+                        response.map(|body| Paced { body, rest: Bytes::new(), pace, _used: used });
                     Ok::<_, std::convert::Infallible>(response)
                 }
             })
@@ -185,9 +189,12 @@ impl Pace {
     }
 }
 
-/// A response's body that notes the client's pace.
+/// A response's body that notes the client's pace. It is given to hyper in parts, so that who takes one
+/// in time is seen to read, however slowly.
 struct Paced {
     body: Body,
+    /// What of the present frame hyper has not been given.
+    rest: Bytes,
     pace: Arc<Pace>,
     _used: Used,
 }
@@ -201,15 +208,25 @@ impl HttpBody for Paced {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.pace.given.store(0, Ordering::Relaxed);
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if self.rest.is_empty() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
+            match frame.map(Frame::into_data) {
+                Some(Ok(data)) => self.rest = data,
+                Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let part = self.rest.len().min(PART);
+        let part = self.rest.split_to(part);
         self.pace.given.store(Moment::now().0.max(1), Ordering::Relaxed);
-        Poll::Ready(frame)
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
+    /// Asked for before the first frame only.
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }

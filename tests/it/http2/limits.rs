@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -131,6 +132,27 @@ async fn a_download_whose_window_stays_shut_is_given_up_and_upstream_told() {
     rig.upstream.broken_off(&Broken::Download("/large".to_owned())).await;
     let ended = within("end", unread.into_body().collect()).await;
     assert!(ended.is_err(), "shown as whole");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_download_that_is_read_slowly_but_read_comes_to_its_end() {
+    let rig = Rig::start(|config| config.downstream.write_timeout = SECOND).await;
+    let body = Frames::repeating(&Bytes::from(vec![7; 1 << 20]), 2);
+    rig.upstream.answer("/large", Canned { status: 200, body, ..Canned::default() });
+    let socket = TcpStream::connect(rig.address).await.unwrap();
+    let mut client = Http2::over(socket, rig.address, |http| {
+        http.initial_stream_window_size(16 << 10);
+    })
+    .await;
+    let mut body = client.send(asking("GET", "/large", "alice")).await.unwrap().into_body();
+    let mut length = 0;
+    while let Some(frame) = within("frame", body.frame()).await {
+        length += frame.unwrap().data_ref().unwrap().len();
+        // Slower than the limit would allow for all of it, faster than it allows for a part.
+        tokio::time::sleep(SECOND / 40).await;
+    }
+    assert_eq!(length, 2 << 20);
     rig.end().await;
 }
 
