@@ -94,7 +94,12 @@ async fn an_event_stream_over_tls_is_told_of_changes() {
 
 #[tokio::test]
 async fn an_event_stream_over_tls_ends_as_a_whole_response() {
-    let (rig, certified) = started().await;
+    let certified = Certified::new();
+    let rig = Rig::start(|config| {
+        config.downstream.tls = Some(certified.files.clone());
+        config.drain.window = Duration::from_secs(3);
+    })
+    .await;
     let client = certified.connect(rig.address, &["http/1.1"]).await;
     let target = format!("{EVENT_SOURCE}?types=*&closeafter=no&ping=0");
     let headers = [("Authorization", "Bearer alice")];

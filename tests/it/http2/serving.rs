@@ -1,6 +1,7 @@
 //! What HTTP/2 clients are served, by prior knowledge and over TLS: the same as all others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{Request, Version};
@@ -23,9 +24,15 @@ const ALL: &str = "types=*&closeafter=no&ping=0";
 
 /// A proxy with and one without TLS, each with a client.
 async fn both() -> [(Rig, Http2); 2] {
-    let plain = Rig::start(|_| {}).await;
     let certified = Certified::new();
-    let secure = Rig::start(|config| config.downstream.tls = Some(certified.files.clone())).await;
+    let start = async |tls| {
+        Rig::start(|config| {
+            config.downstream.tls = tls;
+            config.drain.window = Duration::from_secs(3);
+        })
+        .await
+    };
+    let (plain, secure) = (start(None).await, start(Some(certified.files.clone())).await);
     let stream = certified.connect(secure.address, &["h2", "http/1.1"]).await;
     let by_tls = Http2::over(stream, secure.address, |_| {}).await;
     let by_knowledge = Http2::connect(plain.address).await;
