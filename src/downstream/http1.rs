@@ -247,7 +247,10 @@ impl<F: Http1> Driver<F> {
                     self.guard.refuse(rejection);
                     Poll::Ready(None)
                 }
-                Late::Reader => Poll::Ready(Some(End::Cut)),
+                Late::Reader => {
+                    tracing::debug!("the client takes nothing of its response");
+                    Poll::Ready(Some(End::Cut))
+                }
                 Late::Idle => Poll::Ready(Some(End::Over)),
             };
         }

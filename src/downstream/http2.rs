@@ -255,6 +255,7 @@ impl<F: Future> Future for Watched<F> {
         while let Some((due, limits)) = this.pace.due() {
             if due <= Moment::now() {
                 limits.slow_closed.inc();
+                tracing::debug!("the client takes nothing of its response");
                 return Poll::Ready(());
             }
             let due = due.instant();

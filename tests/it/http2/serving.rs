@@ -84,6 +84,24 @@ async fn an_api_request_is_answered() {
 }
 
 #[tokio::test]
+async fn answers_without_a_body_are_given_without_one() {
+    for (rig, mut client) in both().await {
+        for (method, status, length) in
+            [("HEAD", 200, Some("12345")), ("GET", 204, None), ("GET", 304, None)]
+        {
+            let headers = length.map(|length| ("content-length", length)).into_iter().collect();
+            rig.upstream.answer("/x", Canned { status, headers, ..Canned::default() });
+            let response = client.exchange(asking(method, "/x", "alice")).await.unwrap();
+            assert_eq!(response.status(), status);
+            let told = response.headers().get("content-length");
+            assert_eq!(told.map(|told| told.to_str().unwrap()), length, "{method} {status}");
+            assert!(response.body().is_empty());
+        }
+        rig.end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_large_upload_streams_through() {
     for (rig, mut client) in both().await {
         rig.upstream.answer("/upload", Canned { status: 201, ..Canned::default() });
