@@ -31,6 +31,7 @@ use crate::downstream::connection::Connections;
 use crate::downstream::cors::Cors;
 use crate::downstream::dispatch::Dispatch;
 use crate::downstream::listener;
+use crate::downstream::redirect::Redirects;
 use crate::downstream::router::Router;
 use crate::downstream::tls::{self, Certificate};
 use crate::drain::{Drain, Phase};
@@ -225,6 +226,7 @@ impl Parts {
         Dispatch {
             router: Router::new(config),
             cors: Cors::new(config.cors.clone()),
+            redirects: Redirects::new(&config.upstream.addresses),
             sessions: Sessions::new(config, Arc::clone(upstream), Arc::clone(authority)),
             calls,
             event_sources: EventSources::new(h, a, e, config.event_source.clone()),

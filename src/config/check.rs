@@ -80,6 +80,7 @@ fn downstream(reader: &mut Reader<'_>) -> Option<Downstream> {
     let header_size = size(reader, "downstream.header_size", Range::sizes(4 * KB, MB));
     let keep_alive = time(reader, "downstream.keep_alive", Range::times(SECOND, HOUR));
     let body_timeout = time(reader, "downstream.body_timeout", Range::times(SECOND, HOUR));
+    let write_timeout = time(reader, "downstream.write_timeout", Range::times(SECOND, HOUR));
     let http2 = reader.boolean("downstream.http2");
     let tls = tls(reader);
     let via = reader.parsed("downstream.via", address::via);
@@ -91,6 +92,7 @@ fn downstream(reader: &mut Reader<'_>) -> Option<Downstream> {
         header_size: header_size?,
         keep_alive: keep_alive?,
         body_timeout: body_timeout?,
+        write_timeout: write_timeout?,
         http2: http2?,
         tls: tls?,
         via: via?,

@@ -65,10 +65,12 @@ pub struct Downstream {
     pub header_timeout: Duration,
     /// Bytes of one request head; more is 431.
     pub header_size: usize,
-    /// How long an idle keep-alive connection stays open.
+    /// How long a connection without a request stays open.
     pub keep_alive: Duration,
     /// Longest silence in the middle of a request body.
     pub body_timeout: Duration,
+    /// A client that takes no byte of its response for this long is given up.
+    pub write_timeout: Duration,
     /// Whether HTTP/2 is served (ALPN `h2` over TLS, prior knowledge without).
     pub http2: bool,
     /// Certificate and key, `None` without TLS.

@@ -3,18 +3,20 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
 use super::cors::Cors;
 use super::guard::Handle;
+use super::redirect::Redirects;
 use super::router::{Route, Router};
 use crate::api::Calls;
 use crate::config::{Config, UpstreamPush};
 use crate::drain::Drain;
 use crate::event_source::EventSources;
-use crate::http::headers::{Origin, Peer, authority, clean_request, write_via};
+use crate::http::forwarded::{Origin, Peer};
+use crate::http::headers::{authority, clean_request, write_via};
 use crate::http::{Body, reply};
 use crate::jmap::problem::Problem;
 use crate::session::Sessions;
@@ -29,6 +31,8 @@ pub struct Dispatch {
     pub router: Router,
     /// Cross-origin answers.
     pub cors: Cors,
+    /// Where upstream's redirects lead.
+    pub redirects: Redirects,
     /// The JMAP server.
     pub upstream: Arc<Upstream>,
     /// §2.
@@ -63,18 +67,20 @@ struct From<'a> {
 }
 
 impl Dispatch {
+    /// A request's body as it comes from hyper.
+    pub fn body(&self, incoming: Incoming) -> Body {
+        use http_body::Body as _;
+        let silence = self.config.downstream.body_timeout;
+        if incoming.is_end_stream() { Body::Empty } else { Body::relay(incoming, silence) }
+    }
+
     /// Answers one request.
     pub async fn serve(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Body>,
         connection: &Connection,
     ) -> Response<Body> {
         self.metrics.requests.inc();
-        let silence = self.config.downstream.body_timeout;
-        let mut request = request.map(|incoming| {
-            use http_body::Body as _;
-            if incoming.is_end_stream() { Body::Empty } else { Body::relay(incoming, silence) }
-        });
         let host = match self.check(&mut request) {
             Ok(host) => host,
             Err(problem) => return reply::problem(&problem),
@@ -96,6 +102,10 @@ impl Dispatch {
         let asked = request.headers().clone();
         let from = From { peer: &peer, origin: &origin, connection };
         let mut response = self.answer(route, request, &from).await;
+        if response.headers().contains_key(LOCATION) {
+            let public_origin = self.sessions.public_origin(&origin);
+            self.redirects.rewrite(response.headers_mut(), &host, &public_origin);
+        }
         self.cors.write(&asked, response.headers_mut(), ours);
         response
     }
@@ -107,17 +117,7 @@ impl Dispatch {
             // Two could be read as one by us and as the other by upstream (hostile.md X2).
             return Err(Problem::new(400, "the request has two Authorization headers"));
         }
-        if request.method() == Method::CONNECT || request.method() == Method::TRACE {
-            return Err(Problem::new(400, "CONNECT and TRACE are not forwarded"));
-        }
         let host = authority(request).unwrap_or("").to_owned();
-        if request.version() == Version::HTTP_2 {
-            // §8.3.1 of RFC 9113: `:authority` takes the place of Host, and must not contradict it.
-            let other = request.headers().get(HOST);
-            if other.is_some_and(|other| !other.as_bytes().eq_ignore_ascii_case(host.as_bytes())) {
-                return Err(Problem::new(400, ":authority and Host differ"));
-            }
-        }
         if let Ok(value) = HeaderValue::from_str(&host)
             && !host.is_empty()
         {

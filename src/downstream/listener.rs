@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -19,6 +19,11 @@ use crate::http::socket::Socket;
 
 /// Connections the kernel holds while we are busy; it takes less if `net.core.somaxconn` is less.
 const BACKLOG: i32 = 4096;
+
+/// Bytes the kernel holds for a client beyond what is on its way. It would hold megabytes, and say that
+/// there is room again only when a third of them has gone: a slow reader would look like one that reads
+/// nothing (`downstream.write_timeout`).
+const UNSENT: u32 = 128 * 1024;
 
 /// A pause after the process has run out of descriptors, instead of spinning.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -77,6 +82,7 @@ impl Listener {
             Self::Tcp(tcp) => {
                 let (socket, peer) = tcp.accept().await?;
                 socket.set_nodelay(true)?;
+                SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT)?;
                 Ok((Socket::Tcp(socket), Some(peer)))
             }
             Self::Unix(unix, _) => {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -28,7 +28,7 @@ pub enum Error {
         path: std::path::PathBuf,
         /// What is wrong.
         #[source]
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// rustls refuses it: the key does not belong to the certificate, or is of an unknown kind.
     #[error("use the certificate with the key")]
@@ -39,8 +39,13 @@ pub enum Error {
 pub struct Certificate {
     files: TlsFiles,
     http2: bool,
+    /// When the files changed last, as of the first time they were read.
+    modified: Modified,
     acceptor: ArcSwap<ServerConfig>,
 }
+
+/// Of certificate and key.
+type Modified = [Option<SystemTime>; 2];
 
 impl Certificate {
     /// Reads the files.
@@ -48,8 +53,10 @@ impl Certificate {
     /// # Errors
     /// See [`Error`].
     pub fn load(files: TlsFiles, http2: bool) -> Result<Self, Error> {
-        let config = ArcSwap::from_pointee(server_config(&files, http2)?);
-        Ok(Self { files, http2, acceptor: config })
+        // First the times: a change meanwhile is then seen later.
+        let modified = modified(&files);
+        let acceptor = ArcSwap::from_pointee(server_config(&files, http2)?);
+        Ok(Self { files, http2, modified, acceptor })
     }
 
     /// For one handshake.
@@ -60,10 +67,10 @@ impl Certificate {
 
     /// Looks after the files for as long as it is polled.
     pub async fn watch(&self, health: &Health) {
-        let mut seen = self.modified();
+        let mut seen = self.modified;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = self.modified();
+            let now = modified(&self.files);
             if now == seen {
                 continue;
             }
@@ -86,11 +93,11 @@ impl Certificate {
             }
         }
     }
+}
 
-    fn modified(&self) -> [Option<SystemTime>; 2] {
-        let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-        [modified(&self.files.cert_file), modified(&self.files.key_file)]
-    }
+fn modified(files: &TlsFiles) -> Modified {
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    [modified(&files.cert_file), modified(&files.key_file)]
 }
 
 fn server_config(files: &TlsFiles, http2: bool) -> Result<ServerConfig, Error> {
@@ -100,6 +107,7 @@ fn server_config(files: &TlsFiles, http2: bool) -> Result<ServerConfig, Error> {
     };
     let chain = CertificateDer::pem_file_iter(&files.cert_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
         .map_err(wrong(&files.cert_file))?;
     let key = PrivateKeyDer::from_pem_file(&files.key_file).map_err(wrong(&files.key_file))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

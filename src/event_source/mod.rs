@@ -113,6 +113,7 @@ impl EventSources {
         headers.insert(unbuffered, HeaderValue::from_static("no"));
         if version == Version::HTTP_2 {
             *response.body_mut() = Body::boxed(FeedBody::new(opening, feed));
+            response.extensions_mut().insert(self.engine.limits());
         } else {
             // The connection serves nothing else any more.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -2,13 +2,12 @@
 //!
 //! Everything not named here passes unchanged; the golden list is tests/it/transparency/headers.rs.
 
-use std::net::IpAddr;
-
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use ipnet::IpNet;
+
+use super::forwarded::X_FORWARDED;
 
 /// Headers that speak of one connection only (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -36,11 +35,8 @@ const PROTECTED: [&str; 9] = [
     "expect",
 ];
 
-const X_FORWARDED: &str = "x-forwarded-";
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// Headers of credentials.
+const SECRET: [HeaderName; 3] = [AUTHORIZATION, COOKIE, SET_COOKIE];
 
 /// Removes what concerns one connection only, including what `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -71,6 +67,18 @@ fn is_protected(name: &HeaderName) -> bool {
 pub fn clean_response(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     headers.remove(http::header::ALT_SVC);
+    hide_secrets(headers);
+}
+
+/// Marks credentials: no HTTP/2 connection remembers them for compression (RFC 7541 §7.1.3), and no
+/// `Debug` shows them. `Proxy-Authorization` goes no further than here.
+fn hide_secrets(headers: &mut HeaderMap) {
+    for name in &SECRET {
+        // Only an entry's values can be changed, and most responses have none of these.
+        if let Entry::Occupied(mut values) = headers.entry(name) {
+            values.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
 }
 
 /// Removes from a request what concerns one connection only; keeps `TE: trailers` (RFC 9110 §10.1.4).
@@ -78,6 +86,7 @@ pub fn clean_request(headers: &mut HeaderMap) {
     let trailers = headers.get_all(TE).iter().any(|te| te.as_bytes() == b"trailers");
     let announced = headers.remove(TRAILER);
     strip_hop_by_hop(headers);
+    hide_secrets(headers);
     // Answered here, once upstream's connection stands (RFC 9110 §10.1.1).
     headers.remove(EXPECT);
     if trailers {
@@ -89,97 +98,23 @@ pub fn clean_request(headers: &mut HeaderMap) {
     }
 }
 
-/// The client's side of one request, as `Forwarded` tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// Address of the client: the peer's, or what a trusted proxy says. `None` on a Unix socket.
-    pub client: Option<IpAddr>,
-    /// `https` or `http`, as the client sees it.
-    pub scheme: &'static str,
-    /// Host and port, as the client sees them.
-    pub authority: String,
-}
-
-/// What is known of the connection a request came on.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer<'a> {
-    /// Address, `None` on a Unix socket (which only a local, hence trusted, process can open).
-    pub address: Option<IpAddr>,
-    /// Whether we ended TLS.
-    pub tls: bool,
-    /// `downstream.trusted_proxies`.
-    pub trusted: &'a [IpNet],
-}
-
-impl Peer<'_> {
-    /// Whether its `Forwarded` and `X-Forwarded-*` are believed.
-    #[must_use]
-    pub fn is_trusted(&self) -> bool {
-        self.address.is_none_or(|peer| {
-            let peer = peer.to_canonical();
-            self.trusted.iter().any(|net| net.contains(&peer))
-        })
+/// Makes one `Cookie` of those an HTTP/2 client has split for compression (RFC 9113 §8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let whole = crumbs.fold([first, second].join(&b"; "[..]), |mut whole, crumb| {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb);
+        whole
+    });
+    // Whole values joined by a separator make a value.
+    if let Ok(whole) = HeaderValue::from_bytes(&whole) {
+        headers.insert(COOKIE, whole);
     }
-
-    /// Where the client thinks it is, and who it is. `host` is the request's authority.
-    #[must_use]
-    pub fn origin(&self, headers: &HeaderMap, host: &str) -> Origin {
-        let believed =
-            |name: &HeaderName| self.is_trusted().then(|| first_element(headers, name)).flatten();
-        let scheme = match believed(&X_FORWARDED_PROTO) {
-            Some("https") => "https",
-            Some("http") => "http",
-            _ if self.tls => "https",
-            _ => "http",
-        };
-        let authority = believed(&X_FORWARDED_HOST).unwrap_or(host).to_owned();
-        let client = believed(&X_FORWARDED_FOR).and_then(|ip| ip.parse().ok()).or(self.address);
-        Origin { client, scheme, authority }
-    }
-
-    /// Writes `X-Forwarded-*` and `Forwarded` for upstream: appended to a trusted peer's, in place
-    /// of anybody else's.
-    pub fn write_forwarded(&self, headers: &mut HeaderMap, origin: &Origin) {
-        if !self.is_trusted() {
-            let forged: Vec<HeaderName> = headers
-                .keys()
-                .filter(|name| {
-                    name.as_str().starts_with(X_FORWARDED)
-                        || **name == FORWARDED
-                        || **name == X_REAL_IP
-                })
-                .cloned()
-                .collect();
-            for name in forged {
-                headers.remove(name);
-            }
-        }
-        let Origin { scheme, authority, .. } = origin;
-        let peer = self.address.map(|address| address.to_canonical());
-        let forwarded_for = match peer {
-            Some(IpAddr::V6(v6)) => format!("for=\"[{v6}]\""),
-            Some(IpAddr::V4(v4)) => format!("for={v4}"),
-            None => "for=unknown".to_owned(),
-        };
-        append(headers, FORWARDED, &format!("{forwarded_for};host=\"{authority}\";proto={scheme}"));
-        if let Some(peer) = peer {
-            append(headers, X_FORWARDED_FOR, &peer.to_string());
-        }
-        for (name, value) in [(X_FORWARDED_PROTO, *scheme), (X_FORWARDED_HOST, authority)] {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
-        }
-    }
-}
-
-fn first_element<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    let value = headers.get(name)?.to_str().ok()?;
-    value.split(',').next().map(str::trim).filter(|first| !first.is_empty())
 }
 
 /// Adds `element` to the end of a list header.
-fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
     let mut list = Vec::new();
     for value in headers.get_all(&name) {
         list.extend_from_slice(value.as_bytes());
@@ -236,10 +171,6 @@ mod tests {
             .collect()
     }
 
-    fn stranger() -> Peer<'static> {
-        Peer { address: Some([192, 0, 2, 7].into()), tls: false, trusted: &[] }
-    }
-
     #[test]
     fn headers_named_by_connection_go_but_not_those_upstream_relies_on() {
         let mut headers = map(&[
@@ -262,36 +193,27 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_forwarding_headers_are_replaced() {
-        let mut headers = map(&[
-            ("x-forwarded-for", "6.6.6.6"),
-            ("x-forwarded-prefix", "/evil"),
-            ("forwarded", "for=6.6.6.6"),
-            ("x-real-ip", "6.6.6.6"),
-        ]);
-        let peer = stranger();
-        let origin = peer.origin(&headers, "mail.example");
-        peer.write_forwarded(&mut headers, &origin);
-        assert_eq!(origin.client, peer.address);
-        assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
-        assert_eq!(headers["forwarded"], "for=192.0.2.7;host=\"mail.example\";proto=http");
-        assert!(!headers.contains_key("x-real-ip") && !headers.contains_key("x-forwarded-prefix"));
+    fn credentials_are_neither_shown_nor_remembered() {
+        let mut headers = map(&[("authorization", "Basic secret"), ("cookie", "a=secret")]);
+        clean_request(&mut headers);
+        assert!(headers.values().all(HeaderValue::is_sensitive));
+        assert!(!format!("{headers:?}").contains("secret"));
+        let mut headers = map(&[("set-cookie", "a=secret"), ("x-plain", "shown")]);
+        clean_response(&mut headers);
+        assert!(headers["set-cookie"].is_sensitive());
+        assert!(!headers["x-plain"].is_sensitive());
     }
 
     #[test]
-    fn a_trusted_proxys_word_is_kept_and_continued() {
-        let trusted = ["192.0.2.0/24".parse().unwrap()];
-        let peer = Peer { trusted: &trusted, ..stranger() };
-        let mut headers = map(&[
-            ("x-forwarded-for", "198.51.100.9"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "mail.example"),
-        ]);
-        let origin = peer.origin(&headers, "10.0.0.1");
-        assert_eq!((origin.scheme, origin.authority.as_str()), ("https", "mail.example"));
-        peer.write_forwarded(&mut headers, &origin);
-        assert_eq!(headers["x-forwarded-for"], "198.51.100.9, 192.0.2.7");
-        assert_eq!(headers["x-forwarded-proto"], "https");
+    fn cookies_in_crumbs_become_one() {
+        let mut headers = HeaderMap::new();
+        join_cookies(&mut headers);
+        assert!(headers.is_empty());
+        for crumb in ["a=1", "b=2", "c=3"] {
+            headers.append(COOKIE, HeaderValue::from_static(crumb));
+        }
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod decode;
+pub mod forwarded;
 pub mod headers;
 pub mod prefixed;
 pub mod reply;

@@ -21,7 +21,8 @@ use http::{HeaderValue, Response, StatusCode};
 use self::rewrite::{Edits, rewrite};
 use crate::auth::Authority;
 use crate::config::{Config, UpstreamPush};
-use crate::http::headers::{Origin, clean_response};
+use crate::http::forwarded::Origin;
+use crate::http::headers::clean_response;
 use crate::http::{Body, reply};
 use crate::upstream::{Affinity, Fetched, Upstream};
 

@@ -9,8 +9,10 @@ use http_body::Frame;
 use super::feed::Feed;
 use crate::http::body::BodyError;
 
-/// A feed as a response body. hyper polls it only while the client's flow-control window is open,
-/// so a slow reader is given one merged event here too.
+/// A feed as a response body. hyper polls it only when it has passed on what it was given, which the
+/// client's flow-control window bounds, so a slow reader is given one merged event here too. That a
+/// client takes nothing at all is seen from outside: the response bears [`super::Limits`] as an
+/// extension for the connection.
 #[derive(Debug)]
 pub struct FeedBody {
     opening: Option<Bytes>,

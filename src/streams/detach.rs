@@ -101,13 +101,13 @@ pub(super) struct Detached {
     _room: OwnedSemaphorePermit,
 }
 
-/// What all detached streams share.
+/// What all streams share, detached or not.
 #[derive(Debug)]
-pub(super) struct Limits {
+pub struct Limits {
     /// A stream that accepts no byte for this long is closed.
-    pub(super) write_timeout: Duration,
+    pub write_timeout: Duration,
     /// Counts them.
-    pub(super) slow_closed: Counter,
+    pub slow_closed: Counter,
 }
 
 /// Why a stream ended.
@@ -186,14 +186,17 @@ impl Detached {
                 }
             }
         }
-        // TLS keeps records of its own.
+        // TLS keeps records of its own: what it has accepted the client has not taken yet.
         match Pin::new(&mut self.socket).poll_flush(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(Ending::Gone(error))),
             Poll::Ready(Ok(())) => {
-                self.writing = Bytes::new();
+                (self.writing, self.stall) = (Bytes::new(), None);
                 Poll::Ready(Ok(()))
             }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                ready!(self.poll_stall(cx));
+                Poll::Ready(Err(Ending::Stalled))
+            }
         }
     }
 

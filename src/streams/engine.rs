@@ -83,6 +83,12 @@ impl Engine {
         self.drain.spawn(Detached::new(socket, feed, Arc::clone(&self.limits), room));
     }
 
+    /// What holds for every stream, for the connection of one that stays in hyper.
+    #[must_use]
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits)
+    }
+
     /// Starts to close all streams, spread evenly over `window`. The hub is to wake them all.
     pub fn begin_drain(&self, window: Duration) {
         self.drained_by.store(Moment::now().after(window).0, Ordering::Relaxed);

@@ -13,5 +13,6 @@ mod engine;
 mod feed;
 mod wheel;
 
+pub use detach::Limits;
 pub use engine::Engine;
 pub use feed::{Feed, Plan};

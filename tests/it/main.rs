@@ -8,7 +8,11 @@ mod config;
 #[cfg(test)]
 mod detection;
 #[cfg(test)]
+mod downstream;
+#[cfg(test)]
 mod event_source;
+#[cfg(test)]
+mod http2;
 #[cfg(test)]
 mod redis;
 #[cfg(test)]

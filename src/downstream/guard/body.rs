@@ -124,7 +124,7 @@ fn trailers(bytes: &[u8], headers: usize) -> Result<Progress, Rejection> {
 
 /// RFC 9110 §6.5.1: fields about framing, routing and authentication have no meaning in trailers;
 /// a server that merges trailers into the head would give them one.
-fn is_for_heads_only(name: &[u8]) -> bool {
+pub(super) fn is_for_heads_only(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 11] = [
         b"authorization",
         b"connection",

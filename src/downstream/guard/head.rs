@@ -277,7 +277,7 @@ fn absolute_authority(target: &[u8]) -> Option<Range<usize>> {
 
 /// RFC 9110 §8.6: `1*DIGIT`, no list, no sign; at most what fits 63 bits, since a server behind us
 /// may count with a sign.
-fn decimal(bytes: &[u8]) -> Option<u64> {
+pub(super) fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() {
         return None;
     }

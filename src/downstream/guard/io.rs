@@ -35,6 +35,18 @@ struct Shared {
     guard: Guard,
     flushes: u64,
     waiting_since: Option<Moment>,
+    blocked_since: Option<Moment>,
+}
+
+impl Shared {
+    /// Notes whether the client takes what it is given.
+    fn wrote<T>(&mut self, written: &Poll<T>) {
+        if written.is_pending() {
+            self.blocked_since.get_or_insert_with(Moment::now);
+        } else {
+            self.blocked_since = None;
+        }
+    }
 }
 
 /// What driver and service know and decide about a [`GuardedIo`] that hyper holds.
@@ -67,6 +79,13 @@ impl Handle {
     #[must_use]
     pub fn waiting_since(&self) -> Option<Moment> {
         self.lock().waiting_since
+    }
+
+    /// Since when the client has been taking nothing of what waits to be written; `None` while nothing
+    /// waits. In TLS a byte counts as taken once the session has room for it.
+    #[must_use]
+    pub fn blocked_since(&self) -> Option<Moment> {
+        self.lock().blocked_since
     }
 
     /// Why nothing is taken any more.
@@ -132,8 +151,8 @@ pub struct GuardedIo<S> {
 impl<S> GuardedIo<S> {
     /// Wraps a stream of which nothing has been read.
     pub fn new(stream: S, limits: Limits) -> (Self, Handle) {
-        let shared =
-            Shared { guard: Guard::new(limits, Moment::now()), flushes: 0, waiting_since: None };
+        let guard = Guard::new(limits, Moment::now());
+        let shared = Shared { guard, flushes: 0, waiting_since: None, blocked_since: None };
         let handle = Handle(Arc::new(Mutex::new(shared)));
         let io = Self {
             stream,
@@ -276,13 +295,18 @@ impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.handle.lock().wrote(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        let mut shared = self.handle.lock();
+        shared.wrote(&flushed);
+        ready!(flushed)?;
         // hyper flushes the stream only once its own buffer is empty.
-        self.handle.lock().flushes += 1;
+        shared.flushes += 1;
         Poll::Ready(Ok(()))
     }
 
@@ -299,7 +323,9 @@ impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.handle.lock().wrote(&written);
+        written
     }
 }
 

@@ -133,7 +133,7 @@ fn stopped<T>(rest: &[u8], fault: Rejection) -> Line<T> {
 
 /// Whether the name, `_` read as `-`, is one that we or a server behind us acts upon (X14): framing,
 /// who the client is, what connection this is.
-fn is_trusted_with_dashes(name: &[u8]) -> bool {
+pub(super) fn is_trusted_with_dashes(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 14] = [
         b"cdn-loop",
         b"client-ip",

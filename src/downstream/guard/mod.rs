@@ -29,8 +29,11 @@
 //! - Whole heads pass without a copy of their own or an allocation; parts wait in a buffer of at
 //!   most [`Limits::head_bytes`], half of it again, and one read.
 //!
+//! A head of HTTP/2 has no bytes to disagree on; [`judge`] holds it to what is left of these rules once
+//! it is parsed.
+//!
 //! Not done here: routing, which fields a forwarded request may keep, timers (the connection's driver
-//! reads [`Handle::state`]), HTTP/2.
+//! reads [`Handle::state`]).
 
 mod body;
 mod bytes;
@@ -38,10 +41,12 @@ mod head;
 mod io;
 mod line;
 mod machine;
+mod parsed;
 mod rejection;
 
 pub use io::{GuardedIo, Handle, linger};
 pub use machine::{Guard, Limits, State};
+pub use parsed::{clean_trailers, judge};
 pub use rejection::Rejection;
 
 #[cfg(test)]

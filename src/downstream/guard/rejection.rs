@@ -43,7 +43,7 @@ pub enum Rejection {
     FieldName,
     #[error("a header name with `_` would be taken for one with `-`")]
     UnderscoreName,
-    #[error("a request of HTTP/1.1 must have a Host header")]
+    #[error("a request must have a Host header (`:authority` in HTTP/2)")]
     HostMissing,
     #[error("Host is given more than once")]
     HostRepeated,

@@ -145,7 +145,7 @@ async fn an_account_that_comes_is_told_of() {
 
 #[tokio::test]
 async fn a_drain_ends_streams_as_whole_responses_that_say_when_to_come_back() {
-    let rig = Rig::start(|_| {}).await;
+    let rig = Rig::start(|config| config.drain.window = 3 * SECOND).await;
     let mut streams = Vec::new();
     for _ in 0..5 {
         let mut stream = rig.events("alice", ALL).await;

@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::scratch::scratch;
 use super::wait::until;
 
 /// Set to `1` where no redis-server can be installed: tests that need it say so and pass.
@@ -195,13 +195,4 @@ fn is_error(reply: &str) -> bool {
     ["ERR", "WRONGPASS", "NOAUTH", "NOPERM", "OOM", "READONLY", "Could not connect", "(error)"]
         .iter()
         .any(|start| reply.starts_with(start))
-}
-
-fn scratch() -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("jmap-push-redis-{}-{number}", std::process::id());
-    let dir = std::env::temp_dir().join(name);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
 }

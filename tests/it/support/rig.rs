@@ -1,5 +1,6 @@
 //! A proxy before a fake upstream, both in this process, over real sockets.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use jmap_push_proxy::app::{self, Running};
 use jmap_push_proxy::config::{Config, Listen, QueryMode, UpstreamAddress, UpstreamTarget};
+use jmap_push_proxy::telemetry::health::{Part, Trouble};
 use jmap_push_proxy::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 
@@ -52,6 +54,11 @@ impl Rig {
         let old = std::mem::replace(&mut self.running, running);
         (self.address, self.metrics) = (address, self.running.metrics.clone());
         stop(old, std::future::ready(())).await;
+    }
+
+    /// What the proxy says is wrong.
+    pub(crate) fn troubles(&self) -> BTreeMap<Part, Trouble> {
+        self.running.health.troubles()
     }
 
     /// Ends the proxy at once; nothing of it may be left.

@@ -2,14 +2,14 @@
 //! library would hide: chunks, line ends, how it all ended.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
-use tokio::net::TcpStream;
 
 use super::wait::within;
 
@@ -49,10 +49,15 @@ impl Event {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Cut;
 
+/// What carries a stream: a socket, or TLS over one.
+pub(crate) trait Carrier: AsyncRead + AsyncWrite + Debug + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Debug + Unpin + Send> Carrier for T {}
+
 /// An open stream.
 #[derive(Debug)]
 pub(crate) struct EventStream {
-    socket: TcpStream,
+    socket: Box<dyn Carrier>,
     unread: BytesMut,
     pub(crate) headers: HeaderMap,
     /// Chunks that held no event.
@@ -75,7 +80,17 @@ impl EventStream {
         target: &str,
         headers: &[(&str, &str)],
     ) -> Self {
-        let mut socket = socket.connect(to).await.unwrap();
+        let socket = socket.connect(to).await.unwrap();
+        Self::open_over(Box::new(socket), to, target, headers).await
+    }
+
+    /// The same over what is connected already.
+    pub(crate) async fn open_over(
+        mut socket: Box<dyn Carrier>,
+        to: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
         let mut request = format!("GET {target} HTTP/1.1\r\nHost: {to}\r\n");
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
@@ -180,7 +195,7 @@ impl EventStream {
 }
 
 /// Reads an event strictly: the fields in their order, each once, LF, one blank line at the end.
-fn parse(raw: &Bytes) -> Event {
+pub(crate) fn parse(raw: &Bytes) -> Event {
     let text = std::str::from_utf8(raw).unwrap();
     assert!(!text.contains('\r'), "{text:?}");
     let text = text.strip_suffix("\n\n").expect("one blank line at the end");

@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "src/api/skip/",
     "src/api/tap.rs",
     "src/downstream/guard/machine.rs",
+    "src/downstream/redirect.rs",
     "src/downstream/router.rs",
     "src/event_source/encode.rs",
     "src/event_source/query/",

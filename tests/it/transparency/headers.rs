@@ -96,7 +96,10 @@ async fn a_response_is_sent_back_with_these_headers() {
         ("x-hop", "1"),
         ("keep-alive", "timeout=5"),
     ];
-    rig.upstream.answer("/x", Canned { status: 200, headers, body: Frames::of("abc") });
+    rig.upstream.answer(
+        "/x",
+        Canned { status: 200, headers, body: Frames::of("abc"), ..Canned::default() },
+    );
     let response = rig.ask("GET", "/x", "alice").await;
     let golden = [
         "content-length: 3",

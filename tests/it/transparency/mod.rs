@@ -53,7 +53,7 @@ async fn any_method_passes_with_its_body() {
         ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT", "M-SEARCH", "x"]
     {
         let sent: &[u8] = if method == "GET" { b"" } else { &body };
-        let canned = Canned { status: 200, headers: vec![], body: Frames::of(body.clone()) };
+        let canned = Canned { status: 200, body: Frames::of(body.clone()), ..Canned::default() };
         let [direct, proxied] = both_ways(&rig, method, sent, canned).await;
         assert_eq!(direct.body(), proxied.body(), "{method}");
         assert_eq!(proxied.body(), &body, "{method}");
@@ -77,7 +77,7 @@ async fn any_status_passes_with_its_headers_and_body() {
             ("location", "http://elsewhere.example/"),
             ("retry-after", "7"),
         ];
-        let canned = Canned { status, headers, body: Frames::of(body) };
+        let canned = Canned { status, headers, body: Frames::of(body), ..Canned::default() };
         let [direct, proxied] = both_ways(&rig, "GET", b"", canned).await;
         assert_eq!(direct.status(), proxied.status());
         assert_eq!(headers_of(&direct), headers_of(&proxied), "{status}");
@@ -90,7 +90,7 @@ async fn any_status_passes_with_its_headers_and_body() {
 async fn a_head_request_is_told_the_length_and_given_no_body() {
     let rig = Rig::start(|_| {}).await;
     let headers = vec![("content-length", "12345")];
-    let canned = Canned { status: 200, headers, body: Frames::default() };
+    let canned = Canned { status: 200, headers, ..Canned::default() };
     let [direct, proxied] = both_ways(&rig, "HEAD", b"", canned).await;
     assert_eq!(headers_of(&direct), headers_of(&proxied));
     assert_eq!(proxied.headers()["content-length"], "12345");

@@ -3,5 +3,6 @@
 mod differential;
 mod io;
 mod machine;
+mod parsed;
 mod payloads;
 mod reference;

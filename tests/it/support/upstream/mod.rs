@@ -1,18 +1,15 @@
 //! A JMAP server over real sockets that does as it is told: it holds no mail, tells states, fails on
 //! demand, and keeps every request it was sent.
 
+mod frames;
 mod mail;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Write as _};
+use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body::Frame;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -21,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
+pub(crate) use frames::Frames;
+use frames::Sending;
 pub(crate) use mail::{Mail, account_of};
 
 use super::wait::until;
@@ -45,8 +44,18 @@ pub(crate) struct Seen {
     pub(crate) body: Vec<u8>,
     /// Bytes of the whole body.
     pub(crate) length: usize,
+    pub(crate) trailers: HeaderMap,
     /// Whose credentials it bore, if they are good.
     pub(crate) user: Option<String>,
+}
+
+/// What a proxy broke off, by path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// A request body without its end.
+    Upload(String),
+    /// A response body that was not wanted to its end.
+    Download(String),
 }
 
 /// What goes wrong.
@@ -81,60 +90,8 @@ pub(crate) struct Canned {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, &'static str)>,
     pub(crate) body: Frames,
-}
-
-/// A response body, frame by frame; of no length unless a header gives one.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Frames {
-    frames: VecDeque<Bytes>,
-    /// Polls until the connection breaks, if it does.
-    breaks_in: Option<u8>,
-}
-
-impl Frames {
-    /// A whole body.
-    pub(crate) fn of(bytes: impl Into<Bytes>) -> Self {
-        Self::repeating(&bytes.into(), 1)
-    }
-
-    /// The same frame again and again.
-    pub(crate) fn repeating(frame: &Bytes, times: usize) -> Self {
-        let frames = std::iter::repeat_n(frame.clone(), times).filter(|frame| !frame.is_empty());
-        Self { frames: frames.collect(), breaks_in: None }
-    }
-
-    /// A body that lacks its end: the connection breaks once what is there was sent.
-    pub(crate) fn broken(bytes: impl Into<Bytes>) -> Self {
-        Self { breaks_in: Some(1), ..Self::of(bytes) }
-    }
-}
-
-impl http_body::Body for Frames {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if let Some(frame) = self.frames.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(frame))));
-        }
-        match self.breaks_in {
-            None => Poll::Ready(None),
-            // hyper sends what it has when it has to wait.
-            Some(1..) => {
-                self.breaks_in = Some(0);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Some(0) => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.frames.is_empty() && self.breaks_in.is_none()
-    }
+    /// Answer when the request's head is there, and leave its body unread.
+    pub(crate) early: bool,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +100,9 @@ struct Inner {
     faults: Vec<Planned>,
     canned: BTreeMap<String, Canned>,
     seen: Vec<Seen>,
+    /// Paths of requests, from when their heads were there.
+    begun: Vec<String>,
+    broken: Vec<Broken>,
 }
 
 /// See the module. Ends when dropped.
@@ -225,6 +185,24 @@ impl Upstream {
         .await;
     }
 
+    /// Waits until the head of a request to this path has come.
+    pub(crate) async fn begun(&self, path: &str) {
+        until("request", || {
+            let begun = &self.lock().begun;
+            if begun.iter().any(|begun| begun == path) { Ok(()) } else { Err(begun.clone()) }
+        })
+        .await;
+    }
+
+    /// Waits until the other side has broken this off.
+    pub(crate) async fn broken_off(&self, what: &Broken) {
+        until("broken exchange", || {
+            let broken = &self.lock().broken;
+            if broken.contains(what) { Ok(()) } else { Err(broken.clone()) }
+        })
+        .await;
+    }
+
     /// How often a user's Session was fetched.
     pub(crate) fn sessions_of(&self, user: &str) -> usize {
         let credentials = format!("Bearer {user}");
@@ -266,37 +244,50 @@ async fn serve(socket: TcpStream, inner: Arc<Mutex<Inner>>) {
 }
 
 async fn answer(
-    inner: &Mutex<Inner>,
+    inner: &Arc<Mutex<Inner>>,
     request: Request<Incoming>,
-) -> Result<Response<Frames>, Ended> {
+) -> Result<Response<Sending>, Ended> {
     let seen = read(inner, request).await?;
-    let (response, fault) = {
+    let (mut response, fault) = {
         let mut inner = inner.lock().unwrap();
         inner.seen.push(seen.clone());
         inner.respond(&seen)
     };
-    let Some(fault) = fault else { return Ok(response) };
-    spoil(response, fault).await
+    if let Some(fault) = fault {
+        response = spoil(response, fault).await?;
+    }
+    let inner = Arc::clone(inner);
+    Ok(response.map(|frames| Sending { frames, path: seen.path, inner }))
 }
 
 async fn read(inner: &Mutex<Inner>, request: Request<Incoming>) -> Result<Seen, Ended> {
     let (parts, mut incoming) = request.into_parts();
-    let (mut body, mut length) = (Vec::new(), 0);
-    while let Some(frame) = incoming.frame().await {
-        let Ok(data) = frame.map_err(|_| Ended)?.into_data() else { continue };
-        length += data.len();
-        body.extend_from_slice(&data[..data.len().min(KEPT - body.len())]);
+    let path = parts.uri.path_and_query().unwrap().to_string();
+    let (mut body, mut length, mut trailers) = (Vec::new(), 0, HeaderMap::new());
+    inner.lock().unwrap().begun.push(path.clone());
+    let early = inner.lock().unwrap().canned.get(&path).is_some_and(|canned| canned.early);
+    while let Some(frame) = if early { None } else { incoming.frame().await } {
+        let Ok(frame) = frame else {
+            inner.lock().unwrap().broken.push(Broken::Upload(path));
+            return Err(Ended);
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                length += data.len();
+                body.extend_from_slice(&data[..data.len().min(KEPT - body.len())]);
+            }
+            Err(frame) => trailers.extend(frame.into_trailers().unwrap()),
+        }
     }
     let authorization = parts.headers.get(header::AUTHORIZATION);
     let authorization = authorization.and_then(|value| value.to_str().ok());
     let user = inner.lock().unwrap().mail.user(authorization);
-    let path = parts.uri.path_and_query().unwrap().to_string();
-    Ok(Seen { method: parts.method, path, headers: parts.headers, body, length, user })
+    Ok(Seen { method: parts.method, path, headers: parts.headers, body, length, trailers, user })
 }
 
 impl Inner {
     fn respond(&mut self, seen: &Seen) -> (Response<Frames>, Option<Fault>) {
-        if let Some(Canned { status, headers, body }) = self.canned.get(&seen.path).cloned() {
+        if let Some(Canned { status, headers, body, .. }) = self.canned.get(&seen.path).cloned() {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(name, value);

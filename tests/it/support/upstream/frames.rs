@@ -1,0 +1,105 @@
+//! Response bodies as a test wants them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+
+use super::{Broken, Inner};
+
+/// A response body, frame by frame; of no length unless a header gives one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Frames {
+    pub(super) frames: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+    /// Polls until the connection breaks, if it does.
+    breaks_in: Option<u8>,
+}
+
+impl Frames {
+    /// A whole body.
+    pub(crate) fn of(bytes: impl Into<Bytes>) -> Self {
+        Self::repeating(&bytes.into(), 1)
+    }
+
+    /// The same frame again and again.
+    pub(crate) fn repeating(frame: &Bytes, times: usize) -> Self {
+        let frames = std::iter::repeat_n(frame.clone(), times).filter(|frame| !frame.is_empty());
+        Self { frames: frames.collect(), ..Self::default() }
+    }
+
+    /// Trailers after what is there.
+    pub(crate) fn with_trailers(self, trailers: HeaderMap) -> Self {
+        Self { trailers: Some(trailers), ..self }
+    }
+
+    /// A body that lacks its end: the connection breaks once what is there was sent.
+    pub(crate) fn broken(bytes: impl Into<Bytes>) -> Self {
+        Self { breaks_in: Some(1), ..Self::of(bytes) }
+    }
+}
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(frame) = self.frames.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(frame))));
+        }
+        match self.breaks_in {
+            None => Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
+            // hyper sends what it has when it has to wait.
+            Some(1..) => {
+                self.breaks_in = Some(0);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(0) => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty() && self.breaks_in.is_none() && self.trailers.is_none()
+    }
+}
+
+/// A body on its way out, which tells when it is not wanted to its end.
+pub(super) struct Sending {
+    pub(super) frames: Frames,
+    pub(super) path: String,
+    pub(super) inner: Arc<Mutex<Inner>>,
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.frames).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_end_stream()
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if !self.frames.frames.is_empty() {
+            let broken = Broken::Download(std::mem::take(&mut self.path));
+            self.inner.lock().unwrap().broken.push(broken);
+        }
+    }
+}
