@@ -116,7 +116,11 @@ fn tell(hub: &Hub, authority: &Authority, news: &Told<Credential>) {
                 authority.session_changed(principal);
             }
         }
-        Told::Unauthorized { credential: (key, _) } => hub.revoke(*key),
+        Told::Unauthorized { credential: (key, _) } => {
+            // First, so that none of its streams that comes back at once is let in.
+            authority.refused(*key);
+            hub.revoke(*key);
+        }
         Told::Revalidate { credential: (_, principal), .. } => {
             authority.session_changed(principal);
         }

@@ -66,7 +66,8 @@ pub(crate) enum Fault {
     PartialFail,
 }
 
-/// A fault of requests to a path, or that call a method, or name an account.
+/// A fault of requests to a path, of one user's to a path (`alice /path`), or that call a method, or
+/// name an account.
 #[derive(Debug)]
 struct Planned {
     on: String,
@@ -184,7 +185,8 @@ impl Upstream {
         self.mail(|mail| mail.deliver(&account_of(user)));
     }
 
-    /// The next `times` requests to a path, or that call a method, go wrong.
+    /// The next `times` requests to a path (`/path`, or `alice /path` for one user's), or that call a
+    /// method, go wrong.
     pub(crate) fn fail(&self, on: &str, fault: Fault, times: u32) {
         self.lock().faults.push(Planned { on: on.into(), fault, times });
     }
@@ -310,7 +312,7 @@ impl Inner {
                 .header(header::CONTENT_TYPE, "text/plain");
             return (challenge.body(Frames::of("who are you?")).unwrap(), None);
         };
-        let mut called = vec![seen.path.clone()];
+        let mut called = vec![seen.path.clone(), format!("{user} {}", seen.path)];
         let answer = match (&seen.method, seen.path.as_str()) {
             (&Method::GET, SESSION) => self.mail.session(user),
             (&Method::POST, API) => {
