@@ -21,7 +21,7 @@ use crate::drain::Drain;
 use crate::http::{Body, headers, reply};
 use crate::jmap::problem::Problem;
 use crate::jmap::session::Session;
-use crate::upstream::{Affinity, Fetched, Upstream};
+use crate::upstream::{Fetched, Upstream};
 
 /// Answers remembered at most. When full: expired ones go, then the answer is not remembered.
 const MOST_REMEMBERED: usize = 100_000;
@@ -196,7 +196,7 @@ impl Authority {
         let path = &self.upstream.settings().session_path;
         let fetched = self
             .upstream
-            .fetch_session(path, &headers, Affinity::default(), self.session_size)
+            .fetch_session(path, &headers, self.session_size)
             .await
             .map_err(|failure| Refusal::Unavailable(failure.problem()))?;
         if fetched.status != StatusCode::OK {

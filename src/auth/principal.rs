@@ -7,7 +7,6 @@ use super::credentials::{Credentials, Keyring};
 use crate::jmap::id::AccountId;
 use crate::jmap::session::{CoreLimits, Session};
 use crate::state::fact::PrincipalId;
-use crate::upstream::Affinity;
 
 /// One account as one principal sees it.
 #[derive(Debug, Clone)]
@@ -66,12 +65,6 @@ impl Principal {
             limits: session.core_limits(),
             credentials,
         }
-    }
-
-    /// Which upstream address serves this user.
-    #[must_use]
-    pub fn affinity(&self) -> Affinity {
-        Affinity(self.id.0)
     }
 }
 

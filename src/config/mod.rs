@@ -110,7 +110,7 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// Time from the request's end to the response's head.
     pub response_timeout: Duration,
-    /// Longest silence in the middle of a response body.
+    /// Longest silence in the middle of a response body, and longest standstill of a request body.
     pub body_timeout: Duration,
     /// How long an idle pooled connection is kept.
     pub keep_alive: Duration,

@@ -19,7 +19,7 @@ use crate::http::{Body, reply};
 use crate::jmap::problem::Problem;
 use crate::session::Sessions;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Affinity, Upstream};
+use crate::upstream::Upstream;
 
 /// The handlers and what all requests need.
 pub struct Dispatch {
@@ -167,10 +167,9 @@ impl Dispatch {
                 Some(guard) => {
                     let open =
                         || guard.become_opaque().map_err(|why| Box::new(why.response().map(boxed)));
-                    let affinity = Affinity::default();
-                    self.upstream.tunnel(request, affinity, &self.drain, open).await
+                    self.upstream.tunnel(request, &self.drain, open).await
                 }
-                None => self.upstream.forward(request, Affinity::default()).await,
+                None => self.upstream.forward(request).await,
             },
         }
     }

@@ -23,7 +23,7 @@ use crate::auth::Authority;
 use crate::config::{Config, UpstreamPush};
 use crate::http::headers::{Origin, clean_response};
 use crate::http::{Body, reply};
-use crate::upstream::{Affinity, Fetched, Upstream};
+use crate::upstream::{Fetched, Upstream};
 
 /// The query of our `eventSourceUrl`: exactly these names (S3, T-SSE-1, T-SSE-3).
 const EVENT_SOURCE_QUERY: &str = "?types={types}&closeafter={closeafter}&ping={ping}";
@@ -112,10 +112,7 @@ impl Sessions {
             headers.remove(name);
         }
         headers.remove(ACCEPT_ENCODING);
-        let fetched = self
-            .upstream
-            .fetch_session(path, &headers, Affinity::default(), self.session_size)
-            .await;
+        let fetched = self.upstream.fetch_session(path, &headers, self.session_size).await;
         match fetched {
             Ok(fetched) => self.answer(&headers, fetched, origin),
             Err(failure) => failure.response(),

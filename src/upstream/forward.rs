@@ -4,15 +4,15 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use super::{Affinity, Upstream};
+use super::Upstream;
 use crate::drain::{Drain, Phase};
 use crate::http::Body;
 use crate::http::headers::clean_response;
 
 impl Upstream {
     /// Sends a request on and its response back. Headers of the request are the caller's work.
-    pub async fn forward(&self, request: Request<Body>, affinity: Affinity) -> Response<Body> {
-        match self.send(request, affinity).await {
+    pub async fn forward(&self, request: Request<Body>) -> Response<Body> {
+        match self.send(request).await {
             Ok(mut response) => {
                 clean_response(response.headers_mut());
                 response
@@ -27,14 +27,13 @@ impl Upstream {
     pub async fn tunnel(
         &self,
         mut request: Request<Body>,
-        affinity: Affinity,
         drain: &Drain,
         open: impl FnOnce() -> Result<(), Box<Response<Body>>>,
     ) -> Response<Body> {
         let downstream = hyper::upgrade::on(&mut request);
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-        let mut response = match self.send_upgrade(request, affinity).await {
+        let mut response = match self.send_upgrade(request).await {
             Ok(response) => response,
             Err(failure) => return failure.response(),
         };

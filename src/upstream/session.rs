@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 
-use super::{Affinity, Failure, Upstream};
+use super::{Failure, Upstream};
 use crate::http::{Body, decode};
 
 /// Redirects followed.
@@ -37,7 +37,6 @@ impl Upstream {
         &self,
         path: &str,
         headers: &HeaderMap,
-        affinity: Affinity,
         limit: usize,
     ) -> Result<Fetched, Failure> {
         let (mut path, mut redirected) = (path.to_owned(), false);
@@ -48,7 +47,7 @@ impl Upstream {
                 Uri::try_from(&path).map_err(|_| Failure::Unusable("its path is not a URI"))?;
             *request.headers_mut() = headers.clone();
             request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            let response = self.send(request, affinity).await?;
+            let response = self.send(request).await?;
             if response.status().is_redirection() {
                 path = self.redirect_path(&path, response.headers(), headers)?;
                 redirected = true;

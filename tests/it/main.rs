@@ -19,3 +19,5 @@ mod support;
 mod tidy;
 #[cfg(test)]
 mod transparency;
+#[cfg(test)]
+mod upstream;

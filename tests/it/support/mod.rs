@@ -1,5 +1,6 @@
 //! What the integration tests share: real servers to talk to, and waiting without sleeping.
 
+pub(crate) mod certificate;
 pub(crate) mod http;
 pub(crate) mod ledger;
 pub(crate) mod redis;

@@ -1,6 +1,7 @@
 //! A JMAP server over real sockets that does as it is told: it holds no mail, tells states, fails on
 //! demand, and keeps every request it was sent.
 
+mod door;
 mod mail;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,16 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use jmap_push_proxy::config::UpstreamAddress;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
+pub(crate) use door::Door;
 pub(crate) use mail::{Mail, account_of};
 
 use super::wait::until;
@@ -40,6 +40,9 @@ pub(crate) struct Seen {
     pub(crate) method: Method,
     /// With the query.
     pub(crate) path: String,
+    pub(crate) version: Version,
+    /// `:authority` of HTTP/2.
+    pub(crate) authority: Option<String>,
     pub(crate) headers: HeaderMap,
     /// The first bytes of the body.
     pub(crate) body: Vec<u8>,
@@ -149,7 +152,10 @@ struct Inner {
 /// See the module. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    /// Of TCP.
     pub(crate) address: SocketAddr,
+    /// How `upstream.url` would give it.
+    pub(crate) configured: UpstreamAddress,
     inner: Arc<Mutex<Inner>>,
     accepting: JoinHandle<()>,
 }
@@ -157,18 +163,14 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Starts with two users, `alice` and `bob`, each with an account of their own.
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::behind(Door::Plain).await
+    }
+
+    /// The same, to be reached in another way than plain HTTP/1.1.
+    pub(crate) async fn behind(door: Door) -> Self {
         let inner = Arc::<Mutex<Inner>>::default();
-        let shared = Arc::clone(&inner);
-        #[expect(clippy::disallowed_methods, reason = "ends with the server")]
-        let accepting = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((socket, _)) = listener.accept().await {
-                connections.spawn(serve(socket, Arc::clone(&shared)));
-            }
-        });
-        Self { address, inner, accepting }
+        let (address, configured, accepting) = door.open(Arc::clone(&inner)).await;
+        Self { address, configured, inner, accepting }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -259,14 +261,6 @@ impl Drop for Upstream {
 #[error("ended as told")]
 struct Ended;
 
-async fn serve(socket: TcpStream, inner: Arc<Mutex<Inner>>) {
-    let service = service_fn(|request| answer(&inner, request));
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-    // A client that goes away is none of our business.
-    let _ = connection.await;
-}
-
 async fn answer(
     inner: &Mutex<Inner>,
     request: Request<Incoming>,
@@ -293,7 +287,9 @@ async fn read(inner: &Mutex<Inner>, request: Request<Incoming>) -> Result<Seen, 
     let authorization = authorization.and_then(|value| value.to_str().ok());
     let user = inner.lock().unwrap().mail.user(authorization);
     let path = parts.uri.path_and_query().unwrap().to_string();
-    Ok(Seen { method: parts.method, path, headers: parts.headers, body, length, user })
+    let authority = parts.uri.authority().map(ToString::to_string);
+    let (method, version, headers) = (parts.method, parts.version, parts.headers);
+    Ok(Seen { method, path, version, authority, headers, body, length, user })
 }
 
 impl Inner {
