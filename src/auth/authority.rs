@@ -21,7 +21,7 @@ use crate::drain::Drain;
 use crate::http::{Body, headers, reply};
 use crate::jmap::problem::Problem;
 use crate::jmap::session::Session;
-use crate::upstream::{Fetched, Upstream};
+use crate::upstream::Upstream;
 
 /// Answers remembered at most. When full: expired ones go, then the answer is not remembered.
 const MOST_REMEMBERED: usize = 100_000;
@@ -210,26 +210,24 @@ impl Authority {
             }
             return Err(Refusal::Upstream(fetched.status, Box::new(headers), fetched.body));
         }
-        self.read(&fetched, credentials).ok_or_else(|| {
+        let session = Session::parse(&fetched.body).map_err(|_| {
             Refusal::Unavailable(Problem::new(502, "the mail server answered no JMAP Session"))
-        })
+        })?;
+        Ok(self.read(&session, &fetched.path, credentials))
     }
 
-    fn read(&self, fetched: &Fetched, credentials: Arc<Credentials>) -> Option<Arc<Principal>> {
-        let session = Session::parse(&fetched.body).ok()?;
+    fn read(&self, session: &Session, path: &str, credentials: Arc<Credentials>) -> Arc<Principal> {
         let lists = &mut self.lock().lists;
-        let principal = Principal::new(&session, &fetched.path, credentials, &self.keyring, lists);
-        self.upstream.paths().learn(&fetched.path, &principal.api_path);
-        Some(Arc::new(principal))
+        let principal = Principal::new(session, path, credentials, &self.keyring, lists);
+        self.upstream.paths().learn(path, &principal.api_path);
+        Arc::new(principal)
     }
 
-    /// Takes note of a Session that a client fetched through us.
-    pub fn learn(&self, headers: &HeaderMap, fetched: &Fetched) {
+    /// Takes note of a Session that a client fetched through us, asking with `headers` at `path`.
+    pub fn learn(&self, headers: &HeaderMap, session: &Session, path: &str) {
         let Some(key) = self.key(headers) else { return };
-        let credentials = Arc::new(Credentials::from_headers(headers));
-        if let Some(principal) = self.read(fetched, credentials) {
-            self.remember(&mut self.lock(), key, Ok(principal), Moment::now());
-        }
+        let principal = self.read(session, path, Arc::new(Credentials::from_headers(headers)));
+        self.remember(&mut self.lock(), key, Ok(principal), Moment::now());
     }
 
     /// Upstream has refused a credential, to somebody else than us: whatever it said of it before is

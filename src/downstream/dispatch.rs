@@ -154,9 +154,12 @@ impl Dispatch {
             ));
         }
         match route {
-            Route::Session(path) => {
+            Route::Session(mut path) => {
                 headers.remove(CONTENT_LENGTH);
                 let headers = std::mem::take(headers);
+                if let Some(query) = request.uri().query() {
+                    path.extend(["?", query]);
+                }
                 self.sessions.serve(&path, headers, origin).await
             }
             Route::Api => {

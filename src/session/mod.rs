@@ -3,6 +3,9 @@
 //!
 //! `state` carries a short suffix, the fingerprint of what we add, so that it changes when our part
 //! does (S4); [`crate::api`] puts the same suffix on the `sessionState` of every API response.
+//!
+//! A URL is upstream's own if its host is one of `upstream.url`'s, the one the client asked for, or
+//! the one of `apiUrl`: API requests come to us only if that is ours (protocol.md §5.1.2).
 
 pub mod rewrite;
 
@@ -12,17 +15,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest::{SHA256, digest};
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
-    RANGE,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, ETAG, HOST, HeaderMap,
+    HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderValue, Response, StatusCode};
 
-use self::rewrite::{Edits, rewrite};
+use self::rewrite::{Edits, authority_of, rewrite};
 use crate::auth::Authority;
 use crate::config::{Config, UpstreamPush};
 use crate::http::headers::{Origin, clean_response};
 use crate::http::{Body, reply};
+use crate::jmap::session::Session;
 use crate::upstream::{Fetched, Upstream};
 
 /// The query of our `eventSourceUrl`: exactly these names (S3, T-SSE-1, T-SSE-3).
@@ -48,6 +52,8 @@ pub struct Sessions {
     event_source_path: String,
     push: UpstreamPush,
     session_size: usize,
+    /// The most that we take as one API request.
+    request_memory: usize,
     /// The suffix given last, and for which origin: nearly always the next one too.
     last_suffix: ArcSwapOption<(Box<str>, Arc<str>)>,
     /// A foreign URL is warned of once.
@@ -66,6 +72,7 @@ impl Sessions {
             event_source_path: config.event_source.path.clone(),
             push: config.upstream.push,
             session_size: config.limits.session_size,
+            request_memory: config.limits.request_memory,
             last_suffix: ArcSwapOption::empty(),
             warned: AtomicBool::new(false),
         }
@@ -93,12 +100,13 @@ impl Sessions {
     }
 
     fn fingerprint(&self, public_origin: &str) -> String {
-        let added = format!("{public_origin}\n{}\n{:?}", self.event_source_path, self.push);
+        let Self { event_source_path, push, request_memory, .. } = self;
+        let added = format!("{public_origin}\n{event_source_path}\n{push:?}\n{request_memory}");
         let hash = digest(&SHA256, added.as_bytes());
         hash.as_ref().iter().take(3).fold("-p".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
     }
 
-    /// Answers a request for the Session that upstream has at `path`. `headers` are those to send on.
+    /// Answers a request for the Session that upstream has at `path`, query included. `headers` are those to send on.
     pub async fn serve(
         &self,
         path: &str,
@@ -124,18 +132,22 @@ impl Sessions {
         let public_origin = self.public_origin(origin);
         let suffix = self.suffix(&public_origin);
         let event_source = format!("{}{EVENT_SOURCE_QUERY}", self.event_source_path);
+        let session = (fetched.status == StatusCode::OK).then(|| Session::parse(&fetched.body));
+        let Some(Ok(session)) = session else { return unchanged(fetched) };
+        let asked_for = asked.get(HOST).and_then(|host| host.to_str().ok());
+        let named = [asked_for, authority_of(&session.api_url), Some(&*origin.authority)];
+        let authorities: Vec<&str> =
+            self.upstream.authorities().chain(named.into_iter().flatten()).collect();
         let edits = Edits {
             public_origin: &public_origin,
-            upstream_authorities: &[self.upstream.default_authority(), &origin.authority],
+            upstream_authorities: &authorities,
             session_path: &fetched.path,
             event_source: (self.push != UpstreamPush::Passthrough).then_some(&event_source),
+            max_size_request: self.request_memory,
             state_suffix: &suffix,
         };
-        let rewritten = (fetched.status == StatusCode::OK)
-            .then(|| rewrite(&fetched.body, &edits))
-            .and_then(Result::ok);
-        let Some(rewritten) = rewritten else { return unchanged(fetched) };
-        self.authority.learn(asked, &fetched);
+        let Ok(rewritten) = rewrite(&fetched.body, &edits) else { return unchanged(fetched) };
+        self.authority.learn(asked, &session, &fetched.path);
         if !rewritten.foreign.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 urls = ?rewritten.foreign,

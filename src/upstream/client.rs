@@ -113,12 +113,17 @@ impl Upstream {
     /// Host and port of the first address, for requests of our own that no client's `Host` goes with.
     #[must_use]
     pub fn default_authority(&self) -> &str {
-        self.nodes.first().map_or("", |node| &node.name)
+        self.authorities().next().unwrap_or("")
+    }
+
+    /// Host and port of every address.
+    pub fn authorities(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|node| &*node.name)
     }
 
     /// Whether `authority` names one of upstream's addresses.
-    pub(super) fn is_at(&self, authority: &str) -> bool {
-        self.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(authority))
+    pub(super) fn is_called(&self, authority: &str) -> bool {
+        self.authorities().any(|name| name.eq_ignore_ascii_case(authority))
     }
 
     /// Sends a request whose URI is a path, and waits for the response's head. With several addresses

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 
 use super::{Failure, Upstream};
 use crate::http::{Body, decode};
+use crate::jmap::session::Session;
 
 /// Redirects followed.
 const MOST_REDIRECTS: usize = 3;
@@ -23,12 +24,12 @@ pub struct Fetched {
     pub headers: HeaderMap,
     /// Whole, and decoded if it was compressed all the same.
     pub body: Bytes,
-    /// Where it was found: the path after redirects, against which relative URLs resolve.
+    /// Where it was found: path and query after redirects, against which relative URLs resolve.
     pub path: String,
 }
 
 impl Upstream {
-    /// Fetches the resource at `path` with `headers` (credentials, `Host`, forwarding headers),
+    /// Fetches the resource at `path`, which may have a query, with `headers` (credentials, `Host`, forwarding headers),
     /// following redirects. `limit` bounds the body in bytes.
     ///
     /// # Errors
@@ -53,16 +54,21 @@ impl Upstream {
                 redirected = true;
                 continue;
             }
-            if redirected {
-                // Clients may be set to where the redirect leads, too.
-                self.paths().learn_session(&path);
-            }
             let (mut parts, body) = response.into_parts();
             let body = body.collect_limited(limit).await.map_err(Failure::Body)?;
             let body = decode::decode(&parts.headers, body, limit).map_err(|_| {
                 Failure::Unusable("its Session is in an unknown or broken encoding")
             })?;
             parts.headers.remove(CONTENT_ENCODING);
+            // Clients may be set to where the redirect leads, too. Before anybody has shown a
+            // credential, all that is known of the place is that it asks for one.
+            let is_session = match parts.status {
+                StatusCode::OK => Session::parse(&body).is_ok(),
+                status => status == StatusCode::UNAUTHORIZED,
+            };
+            if redirected && is_session {
+                self.paths().learn_session(&path);
+            }
             return Ok(Fetched { status: parts.status, headers: parts.headers, body, path });
         }
         Err(Failure::Unusable("it redirects more than three times"))
@@ -84,7 +90,8 @@ impl Upstream {
         if let Some(authority) = uri.authority() {
             let host = |value: &str| value.split(':').next().unwrap_or("").to_ascii_lowercase();
             let asked = asked.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or("");
-            let ours = host(authority.as_str()) == host(asked) || self.is_at(authority.as_str());
+            let ours =
+                host(authority.as_str()) == host(asked) || self.is_called(authority.as_str());
             if !ours {
                 return Err(Failure::ForeignRedirect(authority.to_string()));
             }
@@ -94,6 +101,7 @@ impl Upstream {
             return Ok(to.to_owned());
         }
         // Relative to the directory of the path we asked for (RFC 3986 §5.2.3).
+        let from = from.split('?').next().unwrap_or(from);
         let directory = from.rsplit_once('/').map_or("", |(directory, _)| directory);
         Ok(format!("{directory}/{to}"))
     }
