@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use super::dispatch::{Connection, Dispatch};
+use super::dispatch::{Connection, Dispatch, Room};
 use super::guard::{GuardedIo, Handle, Limits, Rejection, State, linger};
 use crate::clock::Moment;
 use crate::drain::{Drain, Phase};
@@ -90,6 +90,8 @@ impl Connections {
         let limits = Limits { head_bytes: settings.header_size, headers: 100 };
         let (io, guard) = GuardedIo::new(socket, limits);
         connection.guard = Some(guard.clone());
+        connection.room = Room::new(room);
+        let room = connection.room.clone();
         let leaving: Arc<Mutex<Option<Handoff>>> = Arc::default();
         let busy = Arc::new(());
         let service = {
@@ -149,7 +151,7 @@ impl Connections {
         let Some((socket, _)) = parts.map(|parts| parts.io.into_inner()) else { return };
         match end {
             End::Leave(handoff) => {
-                if let Some(feed) = handoff.take() {
+                if let (Some(feed), Some(room)) = (handoff.take(), room.take()) {
                     self.engine.adopt(socket.into_inner(), feed, room);
                 }
             }

@@ -23,12 +23,12 @@ impl Upstream {
 
     /// Leads a WebSocket handshake through (`upstream.push = "passthrough"`, architecture D14). Only
     /// once upstream has said 101 are the two connections joined; `open` is asked right before, and
-    /// may still refuse.
-    pub async fn tunnel(
+    /// may still refuse. What it gives is held until the tunnel ends.
+    pub async fn tunnel<T: Send + 'static>(
         &self,
         mut request: Request<Body>,
         drain: &Drain,
-        open: impl FnOnce() -> Result<(), Box<Response<Body>>>,
+        open: impl FnOnce() -> Result<T, Box<Response<Body>>>,
     ) -> Response<Body> {
         let downstream = hyper::upgrade::on(&mut request);
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -43,12 +43,14 @@ impl Upstream {
             clean_response(response.headers_mut());
             return response;
         }
-        if let Err(refused) = open() {
-            return *refused;
-        }
+        let held = match open() {
+            Ok(held) => held,
+            Err(refused) => return *refused,
+        };
         let upstream = hyper::upgrade::on(&mut response);
         let ended = drain.clone();
         drain.spawn(async move {
+            let _held = held;
             let Ok((downstream, upstream)) = tokio::try_join!(downstream, upstream) else { return };
             let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
             tokio::select! {

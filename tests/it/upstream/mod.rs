@@ -4,6 +4,7 @@
 mod addresses;
 mod doors;
 mod failures;
+mod push;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
