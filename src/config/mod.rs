@@ -30,6 +30,7 @@ mod mistake;
 mod quantity;
 mod raw;
 mod reader;
+mod redis_url;
 mod report;
 pub mod secret;
 #[cfg(test)]
@@ -278,6 +279,8 @@ pub struct Redis {
     pub url: Option<Secret>,
     /// Password, over the one in the URL.
     pub password: Option<Secret>,
+    /// CA certificates (PEM) in place of the system's.
+    pub ca_file: Option<PathBuf>,
     /// Pub/sub channel of change notifications; empty for none.
     pub channel: String,
     /// Stream of change notifications; empty for none.

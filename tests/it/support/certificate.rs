@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -18,8 +18,10 @@ impl Ca {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let name = format!("{:032x}", rand::random::<u128>());
+        params.distinguished_name.push(DnType::CommonName, &*name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let file = std::env::temp_dir().join(format!("ca-{:032x}.pem", rand::random::<u128>()));
+        let file = std::env::temp_dir().join(format!("ca-{name}.pem"));
         std::fs::write(&file, issuer.pem()).unwrap();
         Self { issuer, file }
     }
