@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jmap_push_proxy::config::UpstreamHttp;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::{Mute, deserted, problem};
 use crate::support::http::{asking, exchange};
 use crate::support::rig::{Rig, call, setting};
-use crate::support::upstream::{API, Fault, Frames, account_of};
+use crate::support::upstream::{API, Door, Fault, Frames, Upstream, account_of};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -81,8 +82,23 @@ async fn an_upload_that_upstream_stops_reading_is_504() {
 }
 
 #[tokio::test]
+async fn an_upload_that_upstream_stops_reading_is_504_over_http2_too() {
+    let rig = Rig::before(Upstream::behind(Door::Http2).await, |config| {
+        config.upstream.http = UpstreamHttp::Http2;
+        config.upstream.body_timeout = SHORT;
+    });
+    rig.upstream.fail("/jmap/upload/a/", Fault::Deaf, 1);
+    let endless = Frames::repeating(&Bytes::from(vec![0; 64 * 1024]), 1024);
+    let request = asking("POST", "/jmap/upload/a/", "alice").map(|_| endless);
+    let response = exchange(rig.address, request).await.unwrap();
+    assert_eq!(response.status(), 504);
+    problem(&response);
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn a_client_that_uploads_slowly_is_not_taken_for_an_upstream_that_hangs() {
-    let rig = Rig::start(|config| config.upstream.body_timeout = SHORT).await;
+    let rig = Rig::start(|config| config.upstream.body_timeout = 3 * SHORT).await;
     // A client that pauses longer than upstream may is judged by its own limit.
     let request = asking("POST", "/jmap/upload/a/", "alice").map(|_| Slow::default());
     let response = exchange(rig.address, request).await.unwrap();
@@ -134,7 +150,7 @@ struct Slow {
 
 impl Default for Slow {
     fn default() -> Self {
-        Self { left: 3, pause: Box::pin(tokio::time::sleep(2 * SHORT)) }
+        Self { left: 3, pause: Box::pin(tokio::time::sleep(4 * SHORT)) }
     }
 }
 
@@ -151,7 +167,7 @@ impl http_body::Body for Slow {
             return std::task::Poll::Ready(None);
         }
         self.left -= 1;
-        self.pause.as_mut().reset(tokio::time::Instant::now() + 2 * SHORT);
+        self.pause.as_mut().reset(tokio::time::Instant::now() + 4 * SHORT);
         std::task::Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(b"x")))))
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Seen {
 pub(crate) enum Fault {
     /// This status, and no JMAP in the body.
     Status(u16),
+    /// Nothing of the body is read, and nothing is answered. On a path only.
+    Deaf,
     /// The connection ends without an answer. What was asked is done all the same.
     Close,
     /// The answer ends in the middle, and with it the connection.
@@ -277,6 +279,9 @@ async fn answer(
 
 async fn read(inner: &Mutex<Inner>, request: Request<Incoming>) -> Result<Seen, Ended> {
     let (parts, mut incoming) = request.into_parts();
+    if inner.lock().unwrap().is_deaf(parts.uri.path()) {
+        std::future::pending::<()>().await;
+    }
     let (mut body, mut length) = (Vec::new(), 0);
     while let Some(frame) = incoming.frame().await {
         let Ok(data) = frame.map_err(|_| Ended)?.into_data() else { continue };
@@ -293,6 +298,11 @@ async fn read(inner: &Mutex<Inner>, request: Request<Incoming>) -> Result<Seen, 
 }
 
 impl Inner {
+    fn is_deaf(&self, path: &str) -> bool {
+        let deaf = |planned: &Planned| matches!(planned.fault, Fault::Deaf) && planned.on == path;
+        self.faults.iter().any(deaf)
+    }
+
     fn respond(&mut self, seen: &Seen) -> (Response<Frames>, Option<Fault>) {
         if let Some(Canned { status, headers, body }) = self.canned.get(&seen.path).cloned() {
             let mut response = Response::builder().status(status);
@@ -361,7 +371,7 @@ async fn spoil(mut response: Response<Frames>, fault: Fault) -> Result<Response<
             *response.body_mut() = Frames::of(encoded);
             response.headers_mut().insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
         }
-        Fault::PartialFail => {}
+        Fault::PartialFail | Fault::Deaf => {}
     }
     Ok(response)
 }
