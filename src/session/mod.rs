@@ -21,7 +21,7 @@ use http::header::{
 };
 use http::{HeaderValue, Response, StatusCode};
 
-use self::rewrite::{Edits, authority_of, rewrite};
+use self::rewrite::{Edits, authority_of, is_among, rewrite};
 use crate::auth::Authority;
 use crate::config::{Config, UpstreamPush};
 use crate::http::headers::{Origin, clean_response};
@@ -56,8 +56,10 @@ pub struct Sessions {
     request_memory: usize,
     /// The suffix given last, and for which origin: nearly always the next one too.
     last_suffix: ArcSwapOption<(Box<str>, Arc<str>)>,
-    /// A foreign URL is warned of once.
+    /// A foreign URL is warned of once,
     warned: AtomicBool,
+    /// and so is an API on a host that may be foreign.
+    assumed: AtomicBool,
 }
 
 impl Sessions {
@@ -75,6 +77,7 @@ impl Sessions {
             request_memory: config.limits.request_memory,
             last_suffix: ArcSwapOption::empty(),
             warned: AtomicBool::new(false),
+            assumed: AtomicBool::new(false),
         }
     }
 
@@ -106,7 +109,8 @@ impl Sessions {
         hash.as_ref().iter().take(3).fold("-p".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
     }
 
-    /// Answers a request for the Session that upstream has at `path`, query included. `headers` are those to send on.
+    /// Answers a request for the Session that upstream has at `path`, query included. `headers` are
+    /// those to send on.
     pub async fn serve(
         &self,
         path: &str,
@@ -133,11 +137,21 @@ impl Sessions {
         let suffix = self.suffix(&public_origin);
         let event_source = format!("{}{EVENT_SOURCE_QUERY}", self.event_source_path);
         let session = (fetched.status == StatusCode::OK).then(|| Session::parse(&fetched.body));
-        let Some(Ok(session)) = session else { return unchanged(fetched) };
+        let Some(Ok(session)) = session else { return self.refuse(asked, fetched) };
         let asked_for = asked.get(HOST).and_then(|host| host.to_str().ok());
-        let named = [asked_for, authority_of(&session.api_url), Some(&*origin.authority)];
-        let authorities: Vec<&str> =
+        let named = [asked_for, authority_of(&public_origin), Some(&*origin.authority)];
+        let mut authorities: Vec<&str> =
             self.upstream.authorities().chain(named.into_iter().flatten()).collect();
+        if let Some(api) = authority_of(&session.api_url) {
+            if !is_among(&authorities, api) && !self.assumed.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    host = api,
+                    "apiUrl is on a host that upstream.url does not name: it is taken for the same \
+                     server, and API requests are sent to upstream.url"
+                );
+            }
+            authorities.push(api);
+        }
         let edits = Edits {
             public_origin: &public_origin,
             upstream_authorities: &authorities,
@@ -146,7 +160,9 @@ impl Sessions {
             max_size_request: self.request_memory,
             state_suffix: &suffix,
         };
-        let Ok(rewritten) = rewrite(&fetched.body, &edits) else { return unchanged(fetched) };
+        let Ok(rewritten) = rewrite(&fetched.body, &edits) else {
+            return self.refuse(asked, fetched);
+        };
         self.authority.learn(asked, &session, &fetched.path);
         if !rewritten.foreign.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -170,14 +186,19 @@ impl Sessions {
         response.headers_mut().insert(CACHE_CONTROL, uncached);
         response
     }
-}
 
-/// Passes on what is no Session: 401 with its challenge, an error, a page.
-fn unchanged(fetched: Fetched) -> Response<Body> {
-    let mut response = Response::new(Body::from(fetched.body));
-    *response.status_mut() = fetched.status;
-    *response.headers_mut() = fetched.headers;
-    clean_response(response.headers_mut());
-    response.headers_mut().remove(CONTENT_LENGTH);
-    response
+    /// Passes on what is no Session: 401 with its challenge, an error, a page.
+    fn refuse(&self, asked: &HeaderMap, fetched: Fetched) -> Response<Body> {
+        if fetched.status == StatusCode::UNAUTHORIZED
+            && let Some(key) = self.authority.key(asked)
+        {
+            self.authority.refused(key);
+        }
+        let mut response = Response::new(Body::from(fetched.body));
+        *response.status_mut() = fetched.status;
+        *response.headers_mut() = fetched.headers;
+        clean_response(response.headers_mut());
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response
+    }
 }

@@ -95,13 +95,9 @@ impl Edits<'_> {
     /// The public form of a URL or template, `None` to leave it as it is.
     fn url(&self, value: &RawValue, scheme: &str, foreign: &mut Vec<String>) -> Option<String> {
         let url: String = serde_json::from_str(value.get()).ok()?;
-        if let Some(authority) = authority_of(&url) {
-            let authority = without_default_port(authority);
-            let mut ours = self.upstream_authorities.iter().map(|ours| without_default_port(ours));
-            if !ours.any(|ours| ours.eq_ignore_ascii_case(authority)) {
-                foreign.push(url);
-                return None;
-            }
+        if authority_of(&url).is_some_and(|named| !is_among(self.upstream_authorities, named)) {
+            foreign.push(url);
+            return None;
         }
         let path = path_of(&url, self.session_path);
         let origin = match (scheme, self.public_origin.strip_prefix("http")) {
@@ -170,6 +166,13 @@ impl Edits<'_> {
 pub fn authority_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())).0)
+}
+
+/// Whether `authority` is one of `names`.
+#[must_use]
+pub fn is_among(names: &[&str], authority: &str) -> bool {
+    let authority = without_default_port(authority);
+    names.iter().any(|name| without_default_port(name).eq_ignore_ascii_case(authority))
 }
 
 /// Without a port that says no more than the scheme: which scheme it was does not matter here, as

@@ -11,6 +11,7 @@ use jmap_push_proxy::config::{self, Config};
 use jmap_push_proxy::drain::Drain;
 use tokio::sync::Semaphore;
 
+use crate::support::http::{asking, exchange_by};
 use crate::support::rig::{EVENT_SOURCE, Rig, address_of};
 use crate::support::upstream::{Fault, SESSION, Upstream};
 
@@ -113,6 +114,22 @@ async fn a_credential_that_a_probe_finds_revoked_opens_nothing_more() {
     assert!(stream.next().await.is_none(), "a whole response");
     let response = rig.ask("GET", &format!("{EVENT_SOURCE}?{ALL}"), "alice").await;
     assert_eq!(response.status(), 401);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_credential_whose_session_is_refused_opens_nothing_more() {
+    let rig = Rig::start(|_| {}).await;
+    let open = async || {
+        let response = rig.ask("HEAD", SESSION, "alice").await;
+        let event_source = format!("{EVENT_SOURCE}?types=Email&closeafter=state&ping=0");
+        let request = asking("GET", &event_source, "alice");
+        let events = exchange_by(rig.address, request, async |head| Ok(head.status())).await;
+        (response.status().as_u16(), events.unwrap().as_u16())
+    };
+    assert_eq!(open().await, (200, 200));
+    rig.upstream.mail(|mail| mail.refuse("alice"));
+    assert_eq!(open().await, (401, 401));
     rig.end().await;
 }
 
