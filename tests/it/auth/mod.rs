@@ -57,14 +57,15 @@ fn bearer(user: &str) -> HeaderMap {
 
 #[tokio::test]
 async fn a_trouble_of_upstreams_does_not_replace_its_word() {
-    for status in [429, 500, 503] {
+    let troubles = [429, 500, 503].map(Fault::Status).into_iter();
+    for trouble in troubles.chain([Fault::Close, Fault::Truncate]) {
         let asked = Asked::start(|_| {}).await;
         let (key, _) = asked.authenticate("alice").await.unwrap();
-        asked.upstream.fail(SESSION, Fault::Status(status), 1);
-        assert!(!asked.ask("alice").await.unwrap_err().is_upstreams(), "{status}");
+        asked.upstream.fail(SESSION, trouble.clone(), 1);
+        assert!(!asked.ask("alice").await.unwrap_err().is_upstreams(), "{trouble:?}");
         asked.authenticate("alice").await.unwrap();
-        assert!(asked.authority.known(key).is_some(), "{status}");
-        assert_eq!(asked.upstream.sessions_of("alice"), 2, "{status}: the first word still holds");
+        assert!(asked.authority.known(key).is_some(), "{trouble:?}");
+        assert_eq!(asked.upstream.sessions_of("alice"), 2, "{trouble:?}: the word still holds");
     }
 }
 
@@ -144,6 +145,18 @@ async fn one_slow_answer_does_not_hold_the_question_about_others() {
     rig.upstream.mail(|mail| mail.refuse("bob"));
     assert!(his.next().await.is_none(), "a whole response");
     gate.add_permits(1);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn streams_do_not_outlive_the_grace() {
+    let rig = Rig::start(|config| {
+        (config.auth.revalidate, config.auth.grace) = (SECOND, Duration::ZERO);
+    })
+    .await;
+    let mut stream = rig.events("alice", ALL).await;
+    rig.upstream.fail(SESSION, Fault::Status(503), 1);
+    assert!(stream.next().await.is_none(), "a whole response");
     rig.end().await;
 }
 
