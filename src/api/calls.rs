@@ -12,7 +12,7 @@ use http_body::Body as _;
 use super::memory::{Held, Memory, Unread};
 use super::tap::Tap;
 use super::{Changes, Verdict, facts};
-use crate::auth::{Authority, CredentialKey, Principal};
+use crate::auth::{Authority, Principal};
 use crate::clock::Moment;
 use crate::config::Limits;
 use crate::http::body::BodyError;
@@ -23,7 +23,7 @@ use crate::hub::{Hub, Seen};
 use crate::jmap::id::AccountId;
 use crate::jmap::problem::Problem;
 use crate::probe::Handle;
-use crate::upstream::{Affinity, Failure, Upstream};
+use crate::upstream::{Failure, Upstream};
 
 /// `limit` of §3.6.1.
 const MAX_SIZE_REQUEST: &str = "maxSizeRequest";
@@ -74,7 +74,6 @@ impl Calls {
         };
         parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        let affinity = affinity(key, principal.as_deref());
         let caller = Caller {
             wiring: self.wiring.clone(),
             principal,
@@ -83,7 +82,7 @@ impl Calls {
             known: false,
         };
         let request = Request::from_parts(parts, Body::from(body));
-        match upstream.send(request, affinity).await {
+        match upstream.send(request).await {
             Ok(response) => self.answer(response, caller, suffix).await,
             Err(failure) => failure.response(),
         }
@@ -239,13 +238,6 @@ impl Caller {
         let doubtful = observed.errors.iter().any(super::MethodError::may_have_changed);
         self.known = certain && !doubtful;
     }
-}
-
-fn affinity(key: Option<CredentialKey>, principal: Option<&Principal>) -> Affinity {
-    let by_credential = |key: CredentialKey| {
-        Affinity(u64::try_from(key.0 & u128::from(u64::MAX)).unwrap_or_default())
-    };
-    principal.map(Principal::affinity).or(key.map(by_credential)).unwrap_or_default()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -46,7 +46,7 @@ use crate::session::rewrite::WEBSOCKET;
 use crate::streams::Engine;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Affinity, TlsError, Upstream};
+use crate::upstream::{TlsError, Upstream};
 
 /// Why the proxy does not start.
 #[derive(Debug, thiserror::Error)]
@@ -313,7 +313,7 @@ impl Running {
         headers.extend(host.ok().map(|host| (http::header::HOST, host)));
         let path = &self.config.upstream.session_path;
         let limit = self.config.limits.session_size;
-        let fetched = self.upstream.fetch_session(path, &headers, Affinity::default(), limit).await;
+        let fetched = self.upstream.fetch_session(path, &headers, limit).await;
         match fetched {
             Ok(fetched) if fetched.status == http::StatusCode::OK => Session::parse(&fetched.body)
                 .map_or(Offer::Unknown, |session| Offer::Session {

@@ -80,7 +80,7 @@ async fn ask(upstream: Arc<Upstream>, question: Ask<Credential>) -> Result<Reply
         headers.insert(HOST, host);
     }
     *request.body_mut() = question.body.into();
-    let response = upstream.send(request, principal.affinity()).await.map_err(|f| lost(&f))?;
+    let response = upstream.send(request).await.map_err(|f| lost(&f))?;
     let (parts, body) = response.into_parts();
     let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after = retry_after.and_then(|value| value.trim().parse().ok());
@@ -91,8 +91,10 @@ async fn ask(upstream: Arc<Upstream>, question: Ask<Credential>) -> Result<Reply
 
 fn lost(failure: &Failure) -> Lost {
     match failure {
-        Failure::Connect(_) | Failure::ForeignRedirect(_) => Lost::Unreachable,
-        Failure::Silent(_) => Lost::TimedOut,
+        Failure::Connect(_) | Failure::ConnectTimeout(_) | Failure::ForeignRedirect(_) => {
+            Lost::Unreachable
+        }
+        Failure::Silent(_) | Failure::Stalled(_) => Lost::TimedOut,
         Failure::Body(error) => lost_body(error),
         Failure::Broken(_) | Failure::Downstream(_) | Failure::Unusable(_) => Lost::Closed,
     }
@@ -116,7 +118,11 @@ fn tell(hub: &Hub, authority: &Authority, news: &Told<Credential>) {
                 authority.session_changed(principal);
             }
         }
-        Told::Unauthorized { credential: (key, _) } => hub.revoke(*key),
+        Told::Unauthorized { credential: (key, _) } => {
+            // First, so that none of its streams that comes back at once is let in.
+            authority.refused(*key);
+            hub.revoke(*key);
+        }
         Told::Revalidate { credential: (_, principal), .. } => {
             authority.session_changed(principal);
         }

@@ -21,7 +21,7 @@ use crate::drain::Drain;
 use crate::http::{Body, headers, reply};
 use crate::jmap::problem::Problem;
 use crate::jmap::session::Session;
-use crate::upstream::{Affinity, Fetched, Upstream};
+use crate::upstream::Upstream;
 
 /// Answers remembered at most. When full: expired ones go, then the answer is not remembered.
 const MOST_REMEMBERED: usize = 100_000;
@@ -70,9 +70,13 @@ impl Refusal {
 pub type Answer = Result<Arc<Principal>, Refusal>;
 
 /// What is known of one credential.
+#[derive(Default)]
 struct Entry {
-    answer: Answer,
-    asked: Moment,
+    /// Whom upstream took it for, and when it was asked. Only a refusal ends this before its time: an
+    /// upstream in trouble (429, 5xx) says nothing about a credential.
+    good: Option<(Arc<Principal>, Moment)>,
+    /// What upstream said instead, a trouble of its own included, and when.
+    bad: Option<(Refusal, Moment)>,
 }
 
 #[derive(Default)]
@@ -169,11 +173,16 @@ impl Authority {
         inner.asking.insert(key, receiver.clone());
         drop(inner);
         let this = Arc::clone(self);
+        let own = receiver.clone();
         self.drain.spawn(async move {
+            let asked = Moment::now();
             let answer = this.fetch(credentials).await;
             let mut inner = this.lock();
-            inner.asking.remove(&key);
-            this.remember(&mut inner, key, answer.clone());
+            // Else upstream has refused the credential since: too late to be remembered.
+            if inner.asking.get(&key).is_some_and(|running| running.same_channel(&own)) {
+                inner.asking.remove(&key);
+                this.remember(&mut inner, key, answer.clone(), asked);
+            }
             drop(inner);
             let _ = sender.send(Some(answer));
         });
@@ -187,7 +196,7 @@ impl Authority {
         let path = &self.upstream.settings().session_path;
         let fetched = self
             .upstream
-            .fetch_session(path, &headers, Affinity::default(), self.session_size)
+            .fetch_session(path, &headers, self.session_size)
             .await
             .map_err(|failure| Refusal::Unavailable(failure.problem()))?;
         if fetched.status != StatusCode::OK {
@@ -201,26 +210,32 @@ impl Authority {
             }
             return Err(Refusal::Upstream(fetched.status, Box::new(headers), fetched.body));
         }
-        self.read(&fetched, credentials).ok_or_else(|| {
+        let session = Session::parse(&fetched.body).map_err(|_| {
             Refusal::Unavailable(Problem::new(502, "the mail server answered no JMAP Session"))
-        })
+        })?;
+        Ok(self.read(&session, &fetched.path, credentials))
     }
 
-    fn read(&self, fetched: &Fetched, credentials: Arc<Credentials>) -> Option<Arc<Principal>> {
-        let session = Session::parse(&fetched.body).ok()?;
+    fn read(&self, session: &Session, path: &str, credentials: Arc<Credentials>) -> Arc<Principal> {
         let lists = &mut self.lock().lists;
-        let principal = Principal::new(&session, &fetched.path, credentials, &self.keyring, lists);
-        self.upstream.paths().learn(&fetched.path, &principal.api_path);
-        Some(Arc::new(principal))
+        let principal = Principal::new(session, path, credentials, &self.keyring, lists);
+        self.upstream.paths().learn(path, &principal.api_path);
+        Arc::new(principal)
     }
 
-    /// Takes note of a Session that a client fetched through us.
-    pub fn learn(&self, headers: &HeaderMap, fetched: &Fetched) {
+    /// Takes note of a Session that a client fetched through us, asking with `headers` at `path`.
+    pub fn learn(&self, headers: &HeaderMap, session: &Session, path: &str) {
         let Some(key) = self.key(headers) else { return };
-        let credentials = Arc::new(Credentials::from_headers(headers));
-        if let Some(principal) = self.read(fetched, credentials) {
-            self.remember(&mut self.lock(), key, Ok(principal));
-        }
+        let principal = self.read(session, path, Arc::new(Credentials::from_headers(headers)));
+        self.remember(&mut self.lock(), key, Ok(principal), Moment::now());
+    }
+
+    /// Upstream has refused a credential, to somebody else than us: whatever it said of it before is
+    /// forgotten, and so is what it is just being asked.
+    pub fn refused(&self, key: CredentialKey) {
+        let mut inner = self.lock();
+        inner.known.remove(&key);
+        inner.asking.remove(&key);
     }
 
     /// The principal last seen behind a credential, if not long ago: enough to judge a response that
@@ -228,16 +243,16 @@ impl Authority {
     #[must_use]
     pub fn known(&self, key: CredentialKey) -> Option<Arc<Principal>> {
         let inner = self.lock();
-        let entry = inner.known.get(&key)?;
-        entry.answer.as_ref().ok().filter(|_| Moment::now().since(entry.asked) < KNOWN_FOR).cloned()
+        let (principal, asked) = inner.known.get(&key)?.good.as_ref()?;
+        (Moment::now().since(*asked) < KNOWN_FOR).then(|| Arc::clone(principal))
     }
 
     /// Something shows that a user's Session is no longer what `seen` was read from: what is
     /// remembered of that user is forgotten, and their live streams are looked at again.
     pub fn session_changed(&self, seen: &Principal) {
         let outdated = |entry: &Entry| {
-            let known = entry.answer.as_ref();
-            known.is_ok_and(|p| p.id == seen.id && p.session_state == seen.session_state)
+            let known = entry.good.as_ref();
+            known.is_some_and(|(p, _)| p.id == seen.id && p.session_state == seen.session_state)
         };
         self.lock().known.retain(|_, entry| !outdated(entry));
         self.suspects.add(seen.id);
@@ -250,31 +265,45 @@ impl Authority {
     }
 
     fn remembered(&self, key: CredentialKey) -> Option<Answer> {
+        let now = Moment::now();
         let inner = self.lock();
         let entry = inner.known.get(&key)?;
-        self.holds(entry, Moment::now()).then(|| entry.answer.clone())
+        let good = self.good(entry, now).map(|principal| Ok(Arc::clone(principal)));
+        good.or_else(|| self.bad(entry, now).map(|refusal| Err(refusal.clone())))
     }
 
-    /// Whether an answer still opens streams.
-    fn holds(&self, entry: &Entry, now: Moment) -> bool {
-        let age = now.since(entry.asked);
-        match &entry.answer {
-            Ok(_) => age < self.settings.cache,
-            Err(_) => age < self.settings.negative_cache,
-        }
+    /// Upstream's yes, while it still opens streams.
+    fn good<'e>(&self, entry: &'e Entry, now: Moment) -> Option<&'e Arc<Principal>> {
+        let (principal, asked) = entry.good.as_ref()?;
+        (now.since(*asked) < self.settings.cache).then_some(principal)
     }
 
-    fn remember(&self, inner: &mut Inner, key: CredentialKey, answer: Answer) {
-        let now = Moment::now();
-        // An upstream that is down says nothing about a credential.
+    /// Upstream's no, while it is not asked again for it.
+    fn bad<'e>(&self, entry: &'e Entry, now: Moment) -> Option<&'e Refusal> {
+        let (refusal, asked) = entry.bad.as_ref()?;
+        (now.since(*asked) < self.settings.negative_cache).then_some(refusal)
+    }
+
+    fn remember(&self, inner: &mut Inner, key: CredentialKey, answer: Answer, asked: Moment) {
+        // Without an answer there is nothing to remember.
         if matches!(answer, Err(Refusal::Unavailable(_))) {
             return;
         }
+        let now = Moment::now();
         if inner.known.len() >= MOST_REMEMBERED {
-            inner.known.retain(|_, entry| self.holds(entry, now));
+            let holds = |e: &Entry| self.good(e, now).is_some() || self.bad(e, now).is_some();
+            inner.known.retain(|_, entry| holds(entry));
         }
-        if inner.known.len() < MOST_REMEMBERED || inner.known.contains_key(&key) {
-            inner.known.insert(key, Entry { answer, asked: now });
+        if inner.known.len() >= MOST_REMEMBERED && !inner.known.contains_key(&key) {
+            return;
+        }
+        let entry = inner.known.entry(key).or_default();
+        match answer {
+            Ok(principal) => *entry = Entry { good: Some((principal, asked)), bad: None },
+            Err(refusal) => {
+                entry.good.take_if(|_| refusal.is_upstreams());
+                entry.bad = Some((refusal, now));
+            }
         }
     }
 

@@ -7,7 +7,6 @@ use super::credentials::{Credentials, Keyring};
 use crate::jmap::id::AccountId;
 use crate::jmap::session::{CoreLimits, Session};
 use crate::state::fact::PrincipalId;
-use crate::upstream::Affinity;
 
 /// One account as one principal sees it.
 #[derive(Debug, Clone)]
@@ -67,19 +66,14 @@ impl Principal {
             credentials,
         }
     }
-
-    /// Which upstream address serves this user.
-    #[must_use]
-    pub fn affinity(&self) -> Affinity {
-        Affinity(self.id.0)
-    }
 }
 
 /// The path of a URL that may be absolute, absolute-path or relative to `base` (RFC 3986 §5.2).
 #[must_use]
 pub fn path_of(url: &str, base: &str) -> String {
     if let Some((_, rest)) = url.split_once("://") {
-        return rest.find('/').map_or_else(|| "/".to_owned(), |at| rest.split_at(at).1.to_owned());
+        let (_, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        return if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     }
     if url.starts_with('/') {
         return url.to_owned();
@@ -117,6 +111,7 @@ mod tests {
     fn api_urls_of_every_form_have_a_path() {
         assert_eq!(path_of("https://jmap.example/api/", "/.well-known/jmap"), "/api/");
         assert_eq!(path_of("https://jmap.example", "/x"), "/");
+        assert_eq!(path_of("https://jmap.example?x=a/b", "/x"), "/?x=a/b");
         assert_eq!(path_of("/jmap/", "/jmap"), "/jmap/");
         assert_eq!(path_of("api?x=1", "/jmap/session?a/b"), "/jmap/api?x=1");
     }

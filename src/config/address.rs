@@ -11,7 +11,6 @@ use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
 use super::mistake::Fault;
-use super::secret::Secret;
 use super::{Listen, UpstreamAddress, UpstreamTarget};
 
 impl Listen {
@@ -167,18 +166,4 @@ pub(super) fn via(text: &str) -> Result<String, Fault> {
         return Ok(text.to_owned());
     }
     malformed("a name for Via", "letters, digits, \"-\" and \".\", such as \"jmap-push-proxy\"")
-}
-
-/// The scheme of a Redis URL; the rest is the client's to understand. The text is secret.
-pub(super) fn redis_url(text: &str) -> Result<Secret, Fault> {
-    let schemes =
-        ["redis://", "rediss://", "redis+unix://", "redis+sentinel://", "rediss+sentinel://"];
-    if schemes.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
-        return Ok(Secret::new(text.to_owned()));
-    }
-    malformed(
-        "an address of Redis",
-        "\"redis://host:6379\", \"rediss://host\", \"redis+unix:///path\", \
-         \"redis+sentinel://host:26379/service\" or \"off\"",
-    )
 }

@@ -11,6 +11,7 @@ use super::mistake::Fault;
 use super::quantity::Range;
 use super::raw::closest;
 use super::reader::{Reader, is_off};
+use super::redis_url;
 use super::secret::Secret;
 use super::{
     AccountScope, Admin, Auth, Config, Cors, CorsMode, Downstream, Drain, EventSource, Limits, Log,
@@ -289,18 +290,24 @@ fn cors(reader: &mut Reader<'_>) -> Option<Cors> {
 
 fn redis(reader: &mut Reader<'_>) -> Option<Redis> {
     let url = reader.secret("redis.url", "redis.url_file", |text| {
-        if is_off(text) { Ok(None) } else { address::redis_url(text).map(Some) }
+        if is_off(text) { Ok(None) } else { redis_url::redis_url(text).map(Some) }
     });
     let password = reader.secret("redis.password", "redis.password_file", |text| {
         Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))
     });
+    let ca_file = reader.file("redis.ca_file");
     let channel = reader.text("redis.channel");
     let stream = reader.text("redis.stream");
+    let is_empty = |name: &Option<String>| name.as_ref().is_some_and(String::is_empty);
+    if url.as_ref().is_some_and(Option::is_some) && is_empty(&channel) && is_empty(&stream) {
+        reader.conflict("redis.channel", "redis.stream", "name at least one, or nothing is read");
+    }
     let timeout = time(reader, "redis.timeout", Range::times(MILLISECOND * 100, MINUTE));
     let heartbeat = time(reader, "redis.heartbeat", Range::times(MILLISECOND * 100, MINUTE));
     Some(Redis {
         url: url?,
         password: password?,
+        ca_file: ca_file?,
         channel: channel?,
         stream: stream?,
         timeout: timeout?,

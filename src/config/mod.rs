@@ -30,6 +30,7 @@ mod mistake;
 mod quantity;
 mod raw;
 mod reader;
+mod redis_url;
 mod report;
 pub mod secret;
 #[cfg(test)]
@@ -112,7 +113,7 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// Time from the request's end to the response's head.
     pub response_timeout: Duration,
-    /// Longest silence in the middle of a response body.
+    /// Longest silence in the middle of a response body, and longest standstill of a request body.
     pub body_timeout: Duration,
     /// How long an idle pooled connection is kept.
     pub keep_alive: Duration,
@@ -280,6 +281,8 @@ pub struct Redis {
     pub url: Option<Secret>,
     /// Password, over the one in the URL.
     pub password: Option<Secret>,
+    /// CA certificates (PEM) in place of the system's.
+    pub ca_file: Option<PathBuf>,
     /// Pub/sub channel of change notifications; empty for none.
     pub channel: String,
     /// Stream of change notifications; empty for none.

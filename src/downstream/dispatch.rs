@@ -1,11 +1,12 @@
 //! From a request to its answer: what every request goes through, then the handler its route names.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::cors::Cors;
 use super::guard::Handle;
@@ -21,7 +22,7 @@ use crate::http::{Body, reply};
 use crate::jmap::problem::Problem;
 use crate::session::Sessions;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Affinity, Upstream};
+use crate::upstream::Upstream;
 
 /// The handlers and what all requests need.
 pub struct Dispatch {
@@ -56,6 +57,26 @@ pub struct Connection {
     pub tls: bool,
     /// The guard of an HTTP/1 connection, needed to open a tunnel; `None` on HTTP/2.
     pub guard: Option<Handle>,
+    /// Its place among all connections.
+    pub room: Room,
+}
+
+/// A connection's place among all, which goes with whoever has its socket: hyper, a stream, a tunnel.
+#[derive(Debug, Clone, Default)]
+pub struct Room(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Room {
+    /// A place that has been taken.
+    #[must_use]
+    pub fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(Mutex::new(Some(permit))))
+    }
+
+    /// Takes the place along; `None` if somebody has.
+    #[must_use]
+    pub fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Where a request comes from.
@@ -154,9 +175,12 @@ impl Dispatch {
             ));
         }
         match route {
-            Route::Session(path) => {
+            Route::Session(mut path) => {
                 headers.remove(CONTENT_LENGTH);
                 let headers = std::mem::take(headers);
+                if let Some(query) = request.uri().query() {
+                    path.extend(["?", query]);
+                }
                 self.sessions.serve(&path, headers, origin).await
             }
             Route::Api => {
@@ -165,12 +189,13 @@ impl Dispatch {
             }
             Route::Forward | Route::EventSource => match upgrade {
                 Some(guard) => {
-                    let open =
-                        || guard.become_opaque().map_err(|why| Box::new(why.response().map(boxed)));
-                    let affinity = Affinity::default();
-                    self.upstream.tunnel(request, affinity, &self.drain, open).await
+                    let open = || match guard.become_opaque() {
+                        Ok(()) => Ok(connection.room.take()),
+                        Err(why) => Err(Box::new(why.response().map(boxed))),
+                    };
+                    self.upstream.tunnel(request, &self.drain, open).await
                 }
-                None => self.upstream.forward(request, Affinity::default()).await,
+                None => self.upstream.forward(request).await,
             },
         }
     }

@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::connection::{Connections, HEADERS, refused};
-use super::dispatch::Connection;
+use super::dispatch::{Connection, Room};
 use super::guard::{GuardedIo, Handle, Limits, Rejection, State, linger};
 use crate::clock::Moment;
 use crate::drain::Phase;
@@ -38,6 +38,8 @@ impl Connections {
         let limits = Limits { head_bytes: settings.header_size, headers: HEADERS };
         let (io, guard) = GuardedIo::new(socket, limits);
         connection.guard = Some(guard.clone());
+        connection.room = Room::new(room);
+        let room = connection.room.clone();
         let leaving: Arc<Mutex<Option<Handoff>>> = Arc::default();
         let busy = Arc::new(());
         let service = {
@@ -101,7 +103,7 @@ impl Connections {
         let Some((socket, _)) = parts.map(|parts| parts.io.into_inner()) else { return };
         match end {
             End::Leave(handoff) => {
-                if let Some(feed) = handoff.take() {
+                if let (Some(feed), Some(room)) = (handoff.take(), room.take()) {
                     self.engine.adopt(socket.into_inner(), feed, room);
                 }
             }

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::Connections;
-use super::dispatch::Connection;
+use super::dispatch::{Connection, Room};
 use super::tls::Certificate;
 use crate::config::Listen;
 use crate::drain::Phase;
@@ -159,7 +159,8 @@ pub async fn serve(
             };
             let tls = matches!(socket, Socket::Tls(_));
             let peer = peer.map(|peer| peer.ip().to_canonical());
-            connections.serve(socket, Connection { peer, tls, guard: None }, permit).await;
+            let connection = Connection { peer, tls, guard: None, room: Room::default() };
+            connections.serve(socket, connection, permit).await;
         });
     }
 }

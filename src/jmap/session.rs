@@ -12,10 +12,8 @@ use super::id::AccountId;
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// Server-wide capabilities, each with its limits object.
-    #[serde(default)]
     pub capabilities: BTreeMap<String, Box<serde_json::value::RawValue>>,
     /// The accounts this credential may see: the one authority on fan-out (architecture D9).
-    #[serde(default)]
     pub accounts: BTreeMap<String, Account>,
     /// The user name, possibly empty.
     #[serde(default)]
@@ -63,13 +61,27 @@ pub struct CoreLimits {
     pub max_calls_in_request: Option<u64>,
 }
 
+/// The body is no Session.
+#[derive(Debug, thiserror::Error)]
+pub enum NotASession {
+    /// No JSON object with `capabilities`, `accounts` and `apiUrl`.
+    #[error("read a Session")]
+    Json(#[from] serde_json::Error),
+    /// §2: "The capabilities object MUST include a property called urn:ietf:params:jmap:core".
+    #[error("find the core capability in a Session")]
+    NoCore,
+}
+
 impl Session {
-    /// Reads a Session body.
+    /// Reads a Session body. Of what §2 demands, members that servers are known to leave out may be
+    /// missing; those by which a Session is told from other JSON may not.
     ///
     /// # Errors
-    /// When it is not a JSON object with at least an `apiUrl`.
-    pub fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(body)
+    /// [`NotASession`].
+    pub fn parse(body: &[u8]) -> Result<Self, NotASession> {
+        let session: Self = serde_json::from_slice(body)?;
+        let is_session = session.capabilities.contains_key(super::capability::CORE);
+        is_session.then_some(session).ok_or(NotASession::NoCore)
     }
 
     /// The core capability's limits; absent members are `None`.
@@ -84,5 +96,24 @@ impl Session {
     /// The account ids that are well formed (others cannot be fanned out to).
     pub fn account_ids(&self) -> impl Iterator<Item = (AccountId, &Account)> {
         self.accounts.iter().filter_map(|(id, account)| Some((AccountId::parse(id)?, account)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_json_is_no_session() {
+        let core =
+            r#"{"capabilities":{"urn:ietf:params:jmap:core":{}},"accounts":{},"apiUrl":"/"}"#;
+        assert!(Session::parse(core.as_bytes()).is_ok());
+        for member in ["capabilities", "accounts", "apiUrl", "urn:ietf:params:jmap:core"] {
+            let without = core.replace(member, "other");
+            assert!(Session::parse(without.as_bytes()).is_err(), "{without}");
+        }
+        for body in ["", "[]", "null", "{}", "\"apiUrl\""] {
+            assert!(Session::parse(body.as_bytes()).is_err(), "{body}");
+        }
     }
 }

@@ -4,11 +4,17 @@
 //! (hostile.md F6, F22).
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsMode};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
+    TlsMode,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::config;
 
@@ -35,6 +41,18 @@ pub enum Error {
     /// `#insecure`.
     #[error("redis.url ends in #insecure: TLS without checking the certificate is not offered")]
     Insecure,
+    /// `redis.ca_file` cannot be read.
+    #[error("read redis.ca_file {path}")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `redis.ca_file` holds no certificate that can be used.
+    #[error("find a certificate in redis.ca_file {0}")]
+    NoCertificate(PathBuf),
     /// Neither a channel nor a stream.
     #[error("redis.url is set, but redis.channel and redis.stream are both empty")]
     NothingToRead,
@@ -58,23 +76,41 @@ impl Address {
     /// # Errors
     /// When the URL is not one of the documented forms.
     pub fn parse(url: &str, password: Option<&str>) -> Result<Self, Error> {
+        Self::with_roots(url, password, None)
+    }
+
+    fn with_roots(
+        url: &str,
+        password: Option<&str>,
+        roots: Option<TlsCertificates>,
+    ) -> Result<Self, Error> {
         if url.ends_with("#insecure") {
             return Err(Error::Insecure);
         }
         let (scheme, rest) = url.split_once("://").ok_or(Error::Scheme)?;
         match scheme {
-            "redis" | "rediss" | "redis+unix" => Self::server(scheme, url, password),
-            "redis+sentinel" => Self::sentinel(scheme, "redis", rest, password),
-            "rediss+sentinel" => Self::sentinel(scheme, "rediss", rest, password),
+            "redis" | "redis+unix" => Self::server(scheme, url, password, None),
+            "rediss" => Self::server(scheme, url, password, roots),
+            "redis+sentinel" => Self::sentinel(scheme, rest, password, None),
+            "rediss+sentinel" => Self::sentinel(scheme, rest, password, roots),
             _ => Err(Error::Scheme),
         }
     }
 
-    fn server(scheme: &str, url: &str, password: Option<&str>) -> Result<Self, Error> {
+    fn server(
+        scheme: &str,
+        url: &str,
+        password: Option<&str>,
+        roots: Option<TlsCertificates>,
+    ) -> Result<Self, Error> {
         let info = read(url, password).map_err(Error::Malformed)?;
         let shown = format!("{scheme}://{}", info.addr());
         let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-        let client = Client::open(info).map_err(Error::Malformed)?;
+        let client = match roots {
+            None => Client::open(info),
+            Some(roots) => Client::build_with_tls(info, roots),
+        };
+        let client = client.map_err(Error::Malformed)?;
         Ok(Self { target: Target::Server(Box::new(client)), shown, tls })
     }
 
@@ -82,10 +118,12 @@ impl Address {
     /// same way everywhere.
     fn sentinel(
         scheme: &str,
-        node_scheme: &str,
         rest: &str,
         password: Option<&str>,
+        roots: Option<TlsCertificates>,
     ) -> Result<Self, Error> {
+        let tls = scheme == "rediss+sentinel";
+        let node_scheme = if tls { "rediss" } else { "redis" };
         let (authority, path) = rest.split_once('/').ok_or(Error::Sentinel)?;
         let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         let at = if user.is_empty() { "" } else { "@" };
@@ -100,9 +138,9 @@ impl Address {
             .map_err(|_| Error::Sentinel)?;
         let settings = nodes.first().ok_or(Error::Sentinel)?.redis_settings().clone();
         let addresses = nodes.into_iter().map(|node| node.addr().clone());
-        let tls = node_scheme == "rediss";
-        let client =
-            sentinel_client(addresses, service, &settings, tls).map_err(|_| Error::Sentinel)?;
+        let tls_roots = tls.then_some(roots);
+        let client = sentinel_client(addresses, service, &settings, tls_roots)
+            .map_err(|_| Error::Sentinel)?;
         let shown = format!("{scheme}://{hosts}/{service}");
         Ok(Self { target: Target::Sentinel(Box::new(client)), shown, tls })
     }
@@ -157,12 +195,13 @@ fn read(url: &str, password: Option<&str>) -> redis::RedisResult<ConnectionInfo>
     Ok(info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
-/// User, password and database are those of the Redis servers; Sentinels are asked without.
+/// User, password and database are those of the Redis servers; Sentinels are asked without. `tls`
+/// says with which roots TLS is spoken to both, if it is.
 fn sentinel_client(
     addresses: impl Iterator<Item = ConnectionAddr>,
     service: &str,
     settings: &redis::RedisConnectionInfo,
-    tls: bool,
+    tls: Option<Option<TlsCertificates>>,
 ) -> redis::RedisResult<SentinelClient> {
     let mut builder = SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?
         .set_client_to_redis_protocol(ProtocolVersion::RESP3)
@@ -174,8 +213,13 @@ fn sentinel_client(
     if let Some(password) = settings.password() {
         builder = builder.set_client_to_redis_password(password);
     }
-    if tls {
+    if let Some(roots) = tls {
         builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+        if let Some(roots) = roots {
+            builder = builder
+                .set_client_to_sentinel_certificates(roots.clone())
+                .set_client_to_redis_certificates(roots);
+        }
     }
     builder.build()
 }
@@ -189,8 +233,23 @@ impl TryFrom<&config::Redis> for Address {
             return Err(Error::NothingToRead);
         }
         let url = settings.url.as_ref().map_or("", |url| url.expose());
-        Self::parse(url, settings.password.as_ref().map(|password| password.expose()))
+        let password = settings.password.as_ref().map(|password| password.expose());
+        let roots = settings.ca_file.as_deref().map(roots).transpose()?;
+        Self::with_roots(url, password, roots)
     }
+}
+
+/// The certificates in a PEM file, each looked at: the crate would believe nobody if there was none.
+fn roots(path: &Path) -> Result<TlsCertificates, Error> {
+    let wrong = |source| Error::CaFile { path: path.to_owned(), source };
+    let pem = std::fs::read(path).map_err(wrong)?;
+    let mut store = rustls::RootCertStore::empty();
+    let sound = CertificateDer::pem_slice_iter(&pem)
+        .all(|certificate| certificate.is_ok_and(|certificate| store.add(certificate).is_ok()));
+    if !sound || store.is_empty() {
+        return Err(Error::NoCertificate(path.to_owned()));
+    }
+    Ok(TlsCertificates { client_tls: None, root_cert: Some(pem) })
 }
 
 #[cfg(test)]

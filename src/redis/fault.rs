@@ -190,7 +190,7 @@ impl Fault {
             }
             Self::TooOld => "use Redis 6 or later, or Valkey",
             Self::Tls { .. } => {
-                "correct host and port, or add the CA to the system's; redis:// is without TLS"
+                "correct host and port, or name the CA in redis.ca_file; redis:// is without TLS"
             }
             Self::ReadOnly => "point redis.url to the master, or use redis+sentinel://",
             Self::OutOfMemory => "raise maxmemory, or bound the stream with XADD MAXLEN ~",

@@ -3,6 +3,9 @@
 //!
 //! `state` carries a short suffix, the fingerprint of what we add, so that it changes when our part
 //! does (S4); [`crate::api`] puts the same suffix on the `sessionState` of every API response.
+//!
+//! A URL is upstream's own if its host is one of `upstream.url`'s, the one the client asked for, or
+//! the one of `apiUrl`: API requests come to us only if that is ours (protocol.md §5.1.2).
 
 pub mod rewrite;
 
@@ -12,19 +15,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest::{SHA256, digest};
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
-    RANGE,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, ETAG, HOST, HeaderMap,
+    HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderValue, Response, StatusCode};
 
-use self::rewrite::{Edits, rewrite};
+use self::rewrite::{Edits, authority_of, is_among, rewrite};
 use crate::auth::Authority;
 use crate::config::{Config, UpstreamPush};
 use crate::http::forwarded::Origin;
 use crate::http::headers::clean_response;
 use crate::http::{Body, reply};
-use crate::upstream::{Affinity, Fetched, Upstream};
+use crate::jmap::session::Session;
+use crate::upstream::{Fetched, Upstream};
 
 /// The query of our `eventSourceUrl`: exactly these names (S3, T-SSE-1, T-SSE-3).
 const EVENT_SOURCE_QUERY: &str = "?types={types}&closeafter={closeafter}&ping={ping}";
@@ -49,10 +53,14 @@ pub struct Sessions {
     event_source_path: String,
     push: UpstreamPush,
     session_size: usize,
+    /// The most that we take as one API request.
+    request_memory: usize,
     /// The suffix given last, and for which origin: nearly always the next one too.
     last_suffix: ArcSwapOption<(Box<str>, Arc<str>)>,
-    /// A foreign URL is warned of once.
+    /// A foreign URL is warned of once,
     warned: AtomicBool,
+    /// and so is an API on a host that may be foreign.
+    assumed: AtomicBool,
 }
 
 impl Sessions {
@@ -67,8 +75,10 @@ impl Sessions {
             event_source_path: config.event_source.path.clone(),
             push: config.upstream.push,
             session_size: config.limits.session_size,
+            request_memory: config.limits.request_memory,
             last_suffix: ArcSwapOption::empty(),
             warned: AtomicBool::new(false),
+            assumed: AtomicBool::new(false),
         }
     }
 
@@ -94,12 +104,14 @@ impl Sessions {
     }
 
     fn fingerprint(&self, public_origin: &str) -> String {
-        let added = format!("{public_origin}\n{}\n{:?}", self.event_source_path, self.push);
+        let Self { event_source_path, push, request_memory, .. } = self;
+        let added = format!("{public_origin}\n{event_source_path}\n{push:?}\n{request_memory}");
         let hash = digest(&SHA256, added.as_bytes());
         hash.as_ref().iter().take(3).fold("-p".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
     }
 
-    /// Answers a request for the Session that upstream has at `path`. `headers` are those to send on.
+    /// Answers a request for the Session that upstream has at `path`, query included. `headers` are
+    /// those to send on.
     pub async fn serve(
         &self,
         path: &str,
@@ -113,10 +125,7 @@ impl Sessions {
             headers.remove(name);
         }
         headers.remove(ACCEPT_ENCODING);
-        let fetched = self
-            .upstream
-            .fetch_session(path, &headers, Affinity::default(), self.session_size)
-            .await;
+        let fetched = self.upstream.fetch_session(path, &headers, self.session_size).await;
         match fetched {
             Ok(fetched) => self.answer(&headers, fetched, origin),
             Err(failure) => failure.response(),
@@ -128,18 +137,34 @@ impl Sessions {
         let public_origin = self.public_origin(origin);
         let suffix = self.suffix(&public_origin);
         let event_source = format!("{}{EVENT_SOURCE_QUERY}", self.event_source_path);
+        let session = (fetched.status == StatusCode::OK).then(|| Session::parse(&fetched.body));
+        let Some(Ok(session)) = session else { return self.refuse(asked, fetched) };
+        let asked_for = asked.get(HOST).and_then(|host| host.to_str().ok());
+        let named = [asked_for, authority_of(&public_origin), Some(&*origin.authority)];
+        let mut authorities: Vec<&str> =
+            self.upstream.authorities().chain(named.into_iter().flatten()).collect();
+        if let Some(api) = authority_of(&session.api_url) {
+            if !is_among(&authorities, api) && !self.assumed.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    host = api,
+                    "apiUrl is on a host that upstream.url does not name: it is taken for the same \
+                     server, and API requests are sent to upstream.url"
+                );
+            }
+            authorities.push(api);
+        }
         let edits = Edits {
             public_origin: &public_origin,
-            upstream_authorities: &[self.upstream.default_authority(), &origin.authority],
+            upstream_authorities: &authorities,
             session_path: &fetched.path,
             event_source: (self.push != UpstreamPush::Passthrough).then_some(&event_source),
+            max_size_request: self.request_memory,
             state_suffix: &suffix,
         };
-        let rewritten = (fetched.status == StatusCode::OK)
-            .then(|| rewrite(&fetched.body, &edits))
-            .and_then(Result::ok);
-        let Some(rewritten) = rewritten else { return unchanged(fetched) };
-        self.authority.learn(asked, &fetched);
+        let Ok(rewritten) = rewrite(&fetched.body, &edits) else {
+            return self.refuse(asked, fetched);
+        };
+        self.authority.learn(asked, &session, &fetched.path);
         if !rewritten.foreign.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 urls = ?rewritten.foreign,
@@ -162,14 +187,19 @@ impl Sessions {
         response.headers_mut().insert(CACHE_CONTROL, uncached);
         response
     }
-}
 
-/// Passes on what is no Session: 401 with its challenge, an error, a page.
-fn unchanged(fetched: Fetched) -> Response<Body> {
-    let mut response = Response::new(Body::from(fetched.body));
-    *response.status_mut() = fetched.status;
-    *response.headers_mut() = fetched.headers;
-    clean_response(response.headers_mut());
-    response.headers_mut().remove(CONTENT_LENGTH);
-    response
+    /// Passes on what is no Session: 401 with its challenge, an error, a page.
+    fn refuse(&self, asked: &HeaderMap, fetched: Fetched) -> Response<Body> {
+        if fetched.status == StatusCode::UNAUTHORIZED
+            && let Some(key) = self.authority.key(asked)
+        {
+            self.authority.refused(key);
+        }
+        let mut response = Response::new(Body::from(fetched.body));
+        *response.status_mut() = fetched.status;
+        *response.headers_mut() = fetched.headers;
+        clean_response(response.headers_mut());
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response
+    }
 }

@@ -11,6 +11,9 @@ use std::ops::Range;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::auth::principal::path_of;
+use crate::jmap::capability::CORE;
+
 /// RFC 8887 §3.
 pub const WEBSOCKET: &str = "urn:ietf:params:jmap:websocket";
 
@@ -25,6 +28,8 @@ pub struct Edits<'a> {
     pub session_path: &'a str,
     /// Path and query of our event source; `None` leaves upstream's, led through us.
     pub event_source: Option<&'a str>,
+    /// The most octets that we take as one API request (S7).
+    pub max_size_request: usize,
     /// Appended to `state`, see [`super::Sessions::suffix`].
     pub state_suffix: &'a str,
 }
@@ -83,26 +88,18 @@ pub fn rewrite(body: &[u8], edits: &Edits<'_>) -> Result<Rewritten, NotASession>
         let url = json_string(&format!("{}{path}", edits.public_origin));
         splices.push((end..end, format!(",\"eventSourceUrl\":{url}")));
     }
-    Ok(Rewritten { body: splice(text, splices), foreign })
+    Ok(Rewritten { body: splice(text, splices).into(), foreign })
 }
 
 impl Edits<'_> {
     /// The public form of a URL or template, `None` to leave it as it is.
     fn url(&self, value: &RawValue, scheme: &str, foreign: &mut Vec<String>) -> Option<String> {
         let url: String = serde_json::from_str(value.get()).ok()?;
-        let path = match url.split_once("://") {
-            Some((_, rest)) => {
-                let slash = rest.find(['/', '?']).unwrap_or(rest.len());
-                let (authority, path) = rest.split_at(slash);
-                let ours = self.upstream_authorities.iter();
-                if !ours.into_iter().any(|known| known.eq_ignore_ascii_case(authority)) {
-                    foreign.push(url);
-                    return None;
-                }
-                path.to_owned()
-            }
-            None => crate::auth::principal::path_of(&url, self.session_path),
-        };
+        if authority_of(&url).is_some_and(|named| !is_among(self.upstream_authorities, named)) {
+            foreign.push(url);
+            return None;
+        }
+        let path = path_of(&url, self.session_path);
         let origin = match (scheme, self.public_origin.strip_prefix("http")) {
             // `http` becomes `ws`, `https` becomes `wss` (RFC 6455 §3).
             ("ws", Some(rest)) => format!("ws{rest}"),
@@ -111,26 +108,78 @@ impl Edits<'_> {
         Some(format!("{origin}{path}"))
     }
 
-    /// Upstream's own WebSocket: taken out when we replace its push, else led through us (D14).
+    /// `capabilities` with what is ours to say in it, `None` to leave it as it is.
     fn capabilities(&self, value: &RawValue, foreign: &mut Vec<String>) -> Option<String> {
         let text = value.get();
-        let mut capabilities = members(text).ok()?;
-        let index = capabilities.iter().position(|member| member.name == WEBSOCKET)?;
-        if self.event_source.is_none() {
-            let websocket = capabilities.get(index)?.value.get();
-            let members = members(websocket).ok()?;
-            let url = members.iter().find(|member| member.name == "url")?.value;
-            let public = self.url(url, "ws", foreign)?;
-            let at = offset(text, url.get());
-            return String::from_utf8(splice(text, vec![(at, json_string(&public))])).ok();
+        let members = members(text).ok()?;
+        let mut splices = Vec::new();
+        for Member { name, value } in &members {
+            let edited = match &**name {
+                CORE => self.core(value),
+                WEBSOCKET if self.event_source.is_none() => self.websocket(value, foreign),
+                _ => None,
+            };
+            splices.extend(edited.map(|edited| (offset(text, value.get()), edited)));
         }
-        capabilities.remove(index);
-        let kept: Vec<String> = capabilities
-            .iter()
-            .map(|member| format!("{}:{}", json_string(&member.name), member.value.get()))
-            .collect();
-        Some(format!("{{{}}}", kept.join(",")))
+        // Upstream's own WebSocket is taken out when we replace its push (D14).
+        let is_left =
+            |member: &&Member<'_>| self.event_source.is_none() || member.name != WEBSOCKET;
+        if members.iter().all(|member| is_left(&member)) {
+            return (!splices.is_empty()).then(|| splice(text, splices));
+        }
+        let kept = members.iter().filter(is_left).map(|Member { name, value }| {
+            let range = offset(text, value.get());
+            let edited = splices.iter().find(|(edited, _)| *edited == range);
+            let value = edited.map_or(value.get(), |(_, edited)| edited);
+            format!("{}:{value}", json_string(name))
+        });
+        Some(format!("{{{}}}", kept.collect::<Vec<_>>().join(",")))
     }
+
+    /// The core capability: `maxSizeRequest` is what both of us take (S7, protocol.md §5.1.8).
+    fn core(&self, value: &RawValue) -> Option<String> {
+        let text = value.get();
+        let limits = members(text).ok()?;
+        let stated = limits.iter().find(|member| member.name == "maxSizeRequest")?.value;
+        let more = stated.get().parse::<u64>().is_ok_and(|stated| stated > self.max_size());
+        more.then(|| {
+            splice(text, vec![(offset(text, stated.get()), self.max_size_request.to_string())])
+        })
+    }
+
+    fn max_size(&self) -> u64 {
+        u64::try_from(self.max_size_request).unwrap_or(u64::MAX)
+    }
+
+    /// Upstream's own WebSocket, led through us (D14).
+    fn websocket(&self, value: &RawValue, foreign: &mut Vec<String>) -> Option<String> {
+        let text = value.get();
+        let members = members(text).ok()?;
+        let url = members.iter().find(|member| member.name == "url")?.value;
+        let public = self.url(url, "ws", foreign)?;
+        Some(splice(text, vec![(offset(text, url.get()), json_string(&public))]))
+    }
+}
+
+/// Host and port of a URL or template; `None` if it is relative.
+#[must_use]
+pub fn authority_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())).0)
+}
+
+/// Whether `authority` is one of `names`.
+#[must_use]
+pub fn is_among(names: &[&str], authority: &str) -> bool {
+    let authority = without_default_port(authority);
+    names.iter().any(|name| without_default_port(name).eq_ignore_ascii_case(authority))
+}
+
+/// Without a port that says no more than the scheme: which scheme it was does not matter here, as
+/// what is in front of us may end TLS.
+fn without_default_port(authority: &str) -> &str {
+    let bare = authority.strip_suffix(":443").or_else(|| authority.strip_suffix(":80"));
+    bare.unwrap_or(authority)
 }
 
 struct Member<'a> {
@@ -174,15 +223,15 @@ fn offset(whole: &str, part: &str) -> Range<usize> {
 }
 
 /// Replaces ranges, given in ascending order, of `text`.
-fn splice(text: &str, splices: Vec<(Range<usize>, String)>) -> Vec<u8> {
-    let mut edited = Vec::with_capacity(text.len() + 256);
+fn splice(text: &str, splices: Vec<(Range<usize>, String)>) -> String {
+    let mut edited = String::with_capacity(text.len() + 256);
     let mut done = 0;
     for (range, replacement) in splices {
-        edited.extend_from_slice(text.as_bytes().get(done..range.start).unwrap_or_default());
-        edited.extend_from_slice(replacement.as_bytes());
+        edited.push_str(text.get(done..range.start).unwrap_or_default());
+        edited.push_str(&replacement);
         done = range.end;
     }
-    edited.extend_from_slice(text.as_bytes().get(done..).unwrap_or_default());
+    edited.push_str(text.get(done..).unwrap_or_default());
     edited
 }
 
@@ -207,6 +256,7 @@ mod tests {
             upstream_authorities: &["127.0.0.1:8080", "mail.example"],
             session_path: "/jmap",
             event_source: Some("/es?types={types}&closeafter={closeafter}&ping={ping}"),
+            max_size_request: 1000,
             state_suffix: "-p1",
         }
     }
@@ -239,6 +289,35 @@ mod tests {
         assert!(body.contains(r#""apiUrl":"https://mail.example/api""#), "{body}");
         assert!(body.contains(r#""uploadUrl":"https://cdn.example/u/{accountId}""#), "{body}");
         assert_eq!(foreign, ["https://cdn.example/u/{accountId}"]);
+    }
+
+    #[test]
+    fn a_port_that_the_scheme_implies_makes_no_other_host() {
+        let session = r#"{"apiUrl":"https://MAIL.example:443/api?tenant=1","uploadUrl":"http://mail.example:8080/"}"#;
+        let (body, foreign) = rewritten(session, &edits());
+        assert!(body.contains(r#""apiUrl":"https://mail.example/api?tenant=1""#), "{body}");
+        assert_eq!(foreign, ["http://mail.example:8080/"]);
+    }
+
+    #[test]
+    fn a_limit_of_ours_that_is_lower_is_the_one_clients_are_told() {
+        let session = |limit: &str| {
+            format!(
+                r#"{{"capabilities":{{"urn:a":{{}}, "urn:ietf:params:jmap:core":{{"maxSizeRequest" : {limit},"x":1}},"urn:b":{{}}}},"eventSourceUrl":"/e"}}"#
+            )
+        };
+        for (stated, told) in [("1001", "1000"), ("1000", "1000"), ("999", "999"), ("1e9", "1e9")] {
+            let (body, _) = rewritten(&session(stated), &edits());
+            let expected = session(told).replace(
+                "/e",
+                "https://mail.example/es?types={types}&closeafter={closeafter}&ping={ping}",
+            );
+            assert_eq!(body, expected);
+        }
+        let both = r#"{"capabilities":{"urn:ietf:params:jmap:websocket":{},"urn:ietf:params:jmap:core":{"maxSizeRequest":2000}}}"#;
+        let (body, _) = rewritten(both, &edits());
+        let kept = r#"{"capabilities":{"urn:ietf:params:jmap:core":{"maxSizeRequest":1000}}"#;
+        assert!(body.starts_with(kept), "{body}");
     }
 
     #[test]

@@ -1,16 +1,14 @@
 //! Which of several addresses serves a user: consistent hashing, so that one node's states stay in
-//! order for one user, and few users move when an address comes or goes (architecture D4).
+//! order for one user, and few users move when an address comes or goes (architecture D4). The hashes
+//! are fixed ones (Ketama's CRC-32): replicas whose `upstream.url` says the same agree.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use pingora_ketama::{Bucket, Continuum};
 
+use super::affinity::Affinity;
 use crate::config::{UpstreamAddress, UpstreamTarget};
-
-/// What decides the address: the same for all requests of one user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Affinity(pub u64);
 
 /// The ring over all addresses.
 pub(super) struct Ring {

@@ -1,29 +1,31 @@
 //! Sends requests upstream over pooled connections, with the time limits of `[upstream]`.
 
-use std::pin::Pin;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::addresses::{Affinity, Ring};
+use super::addresses::Ring;
+use super::affinity::Affinity;
 use super::connect::{Connector, TlsError, tls_config};
 use super::failure::Failure;
+use super::names::Names;
+use super::outgoing::{Outgoing, Shared, Watch};
 use super::paths::Paths;
 use crate::clock::Moment;
-use crate::config;
+use crate::config::{self, UpstreamHttp};
 use crate::http::Body;
-use crate::http::body::BodyError;
 use crate::telemetry::health::{Health, Part};
+
+/// How long an address that could not be connected to is passed over. Then one request tries it.
+const PASSED_OVER: Duration = Duration::from_secs(10);
 
 /// The JMAP server behind us: all its addresses, as one.
 pub struct Upstream {
@@ -32,17 +34,28 @@ pub struct Upstream {
     settings: config::Upstream,
     health: Arc<Health>,
     paths: Paths,
+    names: Names,
 }
 
 /// One address with its connection pool.
 struct Node {
     client: Client<Connector, Outgoing>,
     scheme: Scheme,
-    /// Key of the pool, and `:authority` on HTTP/2.
     authority: Authority,
-    /// Whether requests go out by HTTP/2 only, where `Host` has no place.
-    http2: bool,
+    protocol: Protocol,
     name: String,
+    /// [`Moment`] until which it is passed over for another, 0 if it can be connected to.
+    down_until: AtomicU64,
+}
+
+/// What is known of an address' HTTP version before it is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    /// `:authority` stands for `Host`.
+    Http2,
+    /// ALPN decides: `Host` and `:authority` say the same.
+    Either,
 }
 
 impl Upstream {
@@ -60,23 +73,29 @@ impl Upstream {
             .iter()
             .map(|address| {
                 let connector = Connector::new(address, tls.as_ref(), settings.connect_timeout)?;
-                let http2 = settings.http == config::UpstreamHttp::Http2;
+                let protocol = match (settings.http, address.tls) {
+                    (UpstreamHttp::Http2, _) => Protocol::Http2,
+                    (UpstreamHttp::Auto, true) => Protocol::Either,
+                    (UpstreamHttp::Auto, false) | (UpstreamHttp::Http1, _) => Protocol::Http1,
+                };
                 let client = Client::builder(TokioExecutor::new())
                     .pool_timer(TokioTimer::new())
                     .timer(TokioTimer::new())
                     .pool_idle_timeout(settings.keep_alive)
-                    .http2_only(http2)
+                    .http2_only(protocol == Protocol::Http2)
                     .http2_adaptive_window(true)
                     .build(connector);
                 let scheme = if address.tls { Scheme::HTTPS } else { Scheme::HTTP };
                 let name = address.authority.clone();
                 let authority = Authority::try_from(name.as_str())
                     .unwrap_or_else(|_| Authority::from_static("upstream.invalid"));
-                Ok(Node { client, scheme, authority, http2, name })
+                let down_until = AtomicU64::new(0);
+                Ok(Node { client, scheme, authority, protocol, name, down_until })
             })
             .collect::<Result<_, TlsError>>()?;
         let ring = Ring::new(&settings.addresses);
-        Ok(Self { nodes, ring, settings, health, paths: Paths::default() })
+        let names = Names::new(settings.keep_alive);
+        Ok(Self { nodes, ring, settings, health, paths: Paths::default(), names })
     }
 
     /// `[upstream]`.
@@ -94,26 +113,28 @@ impl Upstream {
     /// Host and port of the first address, for requests of our own that no client's `Host` goes with.
     #[must_use]
     pub fn default_authority(&self) -> &str {
-        self.nodes.first().map_or("", |node| &node.name)
+        self.authorities().next().unwrap_or("")
+    }
+
+    /// Host and port of every address.
+    pub fn authorities(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|node| &*node.name)
     }
 
     /// Whether `authority` names one of upstream's addresses.
-    pub(super) fn is_at(&self, authority: &str) -> bool {
-        self.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(authority))
+    pub(super) fn is_called(&self, authority: &str) -> bool {
+        self.authorities().any(|name| name.eq_ignore_ascii_case(authority))
     }
 
-    /// Sends a request whose URI is a path, and waits for the response's head. The response's body
-    /// streams, and ends in an error if upstream breaks off or falls silent.
+    /// Sends a request whose URI is a path, and waits for the response's head. With several addresses
+    /// the request's own credential says which. The response's body streams, and ends in an error if
+    /// upstream breaks off or falls silent.
     ///
     /// # Errors
     /// See [`Failure`]; health is told.
-    pub async fn send(
-        &self,
-        request: Request<Body>,
-        affinity: Affinity,
-    ) -> Result<Response<Body>, Failure> {
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
         let silence = self.settings.body_timeout;
-        let response = self.send_upgrade(request, affinity).await?;
+        let response = self.send_upgrade(request).await?;
         Ok(response.map(|incoming| Body::relay(incoming, silence)))
     }
 
@@ -121,9 +142,8 @@ impl Upstream {
     pub(super) async fn send_upgrade(
         &self,
         request: Request<Body>,
-        affinity: Affinity,
     ) -> Result<Response<Incoming>, Failure> {
-        let result = self.send_to_first_reachable(request, affinity).await;
+        let result = self.send_to_first_reachable(request).await;
         match &result {
             Ok(_) => self.health.recover(Part::Upstream),
             Err(failure) if failure.is_upstreams() => self.note(failure),
@@ -135,6 +155,9 @@ impl Upstream {
     fn note(&self, failure: &Failure) {
         let remedy = match failure {
             Failure::Connect(_) => "check that the JMAP server runs at upstream.url",
+            Failure::ConnectTimeout(_) => {
+                "check upstream.url, and that no firewall drops what is sent there"
+            }
             Failure::Silent(_) => {
                 "the JMAP server is overloaded, or raise upstream.response_timeout"
             }
@@ -152,23 +175,37 @@ impl Upstream {
     async fn send_to_first_reachable(
         &self,
         request: Request<Body>,
-        affinity: Affinity,
     ) -> Result<Response<Incoming>, Failure> {
         if let [only] = self.nodes.as_slice() {
             return self.send_to(only, request).await;
         }
+        let affinity = Affinity::of(request.headers());
         let (parts, body) = request.into_parts();
         // The body outlives a failed connection attempt, which has read nothing of it.
         let body = Arc::new(Mutex::new(body));
         let mut last = Failure::Unusable("no upstream address is configured");
-        for node in self.ring.order(affinity).filter_map(|index| self.nodes.get(index)) {
+        for node in self.preferred(affinity) {
             let body = Body::boxed(Shared(Arc::clone(&body)));
             match self.send_to(node, Request::from_parts(parts.clone(), body)).await {
-                Err(failure @ Failure::Connect(_)) => last = failure,
-                result => return result,
+                Err(failure) if failure.is_before_sending() => {
+                    node.is_down(&failure);
+                    last = failure;
+                }
+                result => {
+                    node.is_up();
+                    return result;
+                }
             }
         }
         Err(last)
+    }
+
+    /// All addresses, those last that are to be passed over.
+    fn preferred(&self, affinity: Affinity) -> impl Iterator<Item = &Node> {
+        let now = Moment::now();
+        let order = self.ring.order(affinity).filter_map(|index| self.nodes.get(index));
+        let (up, down): (Vec<_>, Vec<_>) = order.partition(|node| node.may_be_tried(now));
+        up.into_iter().chain(down)
     }
 
     async fn send_to(
@@ -176,32 +213,73 @@ impl Upstream {
         node: &Node,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, Failure> {
-        node.address(&mut request);
+        node.address(&mut request, &self.names);
         let (outgoing, watch) = Outgoing::watched(request);
         let response = node.client.request(outgoing);
+        let (taking, answering) = (self.settings.body_timeout, self.settings.response_timeout);
         let answered = tokio::select! {
             answered = response => answered,
-            () = watch.silence_after_end(self.settings.response_timeout) => {
-                return Err(Failure::Silent(self.settings.response_timeout));
-            }
+            failure = watch.run_out(taking, answering) => return Err(failure),
         };
         answered.map_err(|error| classify(error, &watch))
     }
 }
 
 impl Node {
+    /// Whether to try it before those that are passed over. Once its time is over this says so to one
+    /// request: should it fail, the others have not waited for it.
+    fn may_be_tried(&self, now: Moment) -> bool {
+        let until = self.down_until.load(Ordering::Relaxed);
+        let next = now.after(PASSED_OVER).0;
+        until == 0
+            || until <= now.0
+                && self
+                    .down_until
+                    .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok()
+    }
+
+    fn is_down(&self, why: &Failure) {
+        let until = Moment::now().after(PASSED_OVER).0;
+        if self.down_until.swap(until, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                address = self.name,
+                error = why as &dyn std::error::Error,
+                "an address of upstream.url is passed over: its users go to another"
+            );
+        }
+    }
+
+    fn is_up(&self) {
+        if self.down_until.swap(0, Ordering::Relaxed) != 0 {
+            tracing::info!(address = self.name, "an address of upstream.url is back");
+        }
+    }
+
     /// Makes the URI absolute: the pool wants an authority, HTTP/1 goes on sending only the path.
-    fn address<B>(&self, request: &mut Request<B>) {
+    /// `Host` and `:authority` never differ (RFC 9113 §8.3.1).
+    fn address<B>(&self, request: &mut Request<B>, names: &Names) {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        let host = request.headers().get(HOST).filter(|_| self.protocol != Protocol::Http1);
+        let named = host.and_then(|host| names.admit(host.as_bytes(), Moment::now()));
+        *request.version_mut() = http::Version::HTTP_11;
+        match self.protocol {
+            Protocol::Http1 => {}
+            Protocol::Http2 => {
+                request.headers_mut().remove(HOST);
+                *request.version_mut() = http::Version::HTTP_2;
+            }
+            Protocol::Either => {
+                let name = named.as_ref().unwrap_or(&self.authority);
+                if let Ok(host) = HeaderValue::from_str(name.as_str()) {
+                    request.headers_mut().insert(HOST, host);
+                }
+            }
+        }
         parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
+        parts.authority = Some(named.unwrap_or_else(|| self.authority.clone()));
         parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-        *request.version_mut() = http::Version::HTTP_11;
-        if self.http2 {
-            request.headers_mut().remove(HOST);
-            *request.version_mut() = http::Version::HTTP_2;
-        }
     }
 }
 
@@ -209,128 +287,18 @@ fn classify(error: ClientError, watch: &Watch) -> Failure {
     if let Some(body) = watch.take_error() {
         return Failure::Downstream(body);
     }
-    if error.is_connect() { Failure::Connect(error) } else { Failure::Broken(error) }
-}
-
-/// A request body that several attempts may share; only one reads it.
-struct Shared(Arc<Mutex<Body>>);
-
-impl HttpBody for Shared {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Pin::new(&mut *body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    match error.is_connect() {
+        true if is_late(&error) => Failure::ConnectTimeout(error),
+        true => Failure::Connect(error),
+        false => Failure::Broken(error),
     }
 }
 
-/// A request body that tells when it ended and keeps the client's error apart from upstream's.
-struct Outgoing {
-    body: Body,
-    watch: Watch,
-}
-
-/// What is known of a request body on its way.
-#[derive(Clone)]
-struct Watch(Option<Arc<WatchState>>);
-
-#[derive(Default)]
-struct WatchState {
-    /// [`Moment`] of the end, 0 before.
-    ended: AtomicU64,
-    /// What the client did wrong.
-    error: Mutex<Option<BodyError>>,
-}
-
-impl Outgoing {
-    fn watched(request: Request<Body>) -> (Request<Self>, Watch) {
-        // A body at hand ends at once: nothing to watch, nothing to allocate.
-        let at_hand = matches!(request.body(), Body::Empty | Body::Full(_));
-        let watch = Watch((!at_hand).then(Arc::default));
-        let held = watch.clone();
-        (request.map(|body| Self { body, watch: held }), watch)
-    }
-}
-
-impl Watch {
-    fn end(&self) {
-        if let Some(state) = &self.0 {
-            state.ended.store(Moment::now().0.max(1), Ordering::Relaxed);
-        }
-    }
-
-    fn take_error(&self) -> Option<BodyError> {
-        self.0.as_ref()?.error.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Ends once `allowed` has passed since the request's last byte.
-    async fn silence_after_end(&self, allowed: Duration) {
-        let Some(state) = &self.0 else { return tokio::time::sleep(allowed).await };
-        loop {
-            let ended = state.ended.load(Ordering::Relaxed);
-            let from = if ended == 0 { Moment::now() } else { Moment(ended) };
-            let due = from.after(allowed);
-            if due <= Moment::now() {
-                return;
-            }
-            tokio::time::sleep_until(due.instant()).await;
-        }
-    }
-}
-
-impl HttpBody for Outgoing {
-    type Data = Bytes;
-    type Error = io_error::Downstream;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
-            Some(Err(error)) => {
-                if let Some(state) = &self.watch.0 {
-                    *state.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                }
-                Poll::Ready(Some(Err(io_error::Downstream)))
-            }
-            None => {
-                self.watch.end();
-                Poll::Ready(None)
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let ended = self.body.is_end_stream();
-        if ended {
-            self.watch.end();
-        }
-        ended
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-mod io_error {
-    //! The error hyper sees when the client broke off; the real one waits in the watch.
-
-    /// See the module.
-    #[derive(Debug, thiserror::Error)]
-    #[error("the client broke off its request body")]
-    pub(super) struct Downstream;
+/// Whether time ran out: ours, or the kernel's.
+fn is_late(error: &ClientError) -> bool {
+    let mut causes =
+        std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::TimedOut)
+    })
 }

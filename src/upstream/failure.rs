@@ -11,15 +11,21 @@ use crate::jmap::problem::Problem;
 /// Why upstream gave no usable response.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No connection: refused, unreachable, name unknown, TLS failed, or not in time.
+    /// No connection: refused, unreachable, name unknown, or TLS failed.
     #[error("connect to upstream")]
     Connect(#[source] hyper_util::client::legacy::Error),
+    /// No connection in time.
+    #[error("connect to upstream")]
+    ConnectTimeout(#[source] hyper_util::client::legacy::Error),
     /// The connection broke, or what came was not HTTP.
     #[error("get a response from upstream")]
     Broken(#[source] hyper_util::client::legacy::Error),
     /// Connected and sent, but no response head in time.
     #[error("get a response from upstream within {0:?}")]
     Silent(Duration),
+    /// Connected, but upstream took nothing of the request's body for so long.
+    #[error("send the request body to upstream: nothing of it was taken for {0:?}")]
+    Stalled(Duration),
     /// The client broke off its request body, or was too slow with it.
     #[error("read the client's request body")]
     Downstream(#[source] BodyError),
@@ -41,6 +47,11 @@ impl Failure {
         !matches!(self, Self::Downstream(_))
     }
 
+    /// Whether no byte of the request has left, so that another address may be asked.
+    pub(super) fn is_before_sending(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::ConnectTimeout(_))
+    }
+
     /// What the client is told: the kind of failure, no internals.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -49,7 +60,11 @@ impl Failure {
             Self::Broken(_) | Self::Body(_) => {
                 Problem::new(502, "the mail server broke off its response; try again")
             }
+            Self::ConnectTimeout(_) => {
+                Problem::new(504, "the mail server cannot be reached in time; try again")
+            }
             Self::Silent(_) => Problem::new(504, "the mail server did not answer in time"),
+            Self::Stalled(_) => Problem::new(504, "the mail server stopped reading the request"),
             Self::Downstream(BodyError::TooLarge(_)) => {
                 Problem::new(413, "the request body is too large")
             }
@@ -71,7 +86,7 @@ impl Failure {
     #[must_use]
     pub fn response(&self) -> Response<Body> {
         match self {
-            Self::Connect(_) => reply::problem_retry(&self.problem(), 5),
+            Self::Connect(_) | Self::ConnectTimeout(_) => reply::problem_retry(&self.problem(), 5),
             _ => reply::problem(&self.problem()),
         }
     }

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 
-use super::{Affinity, Failure, Upstream};
+use super::{Failure, Upstream};
 use crate::http::{Body, decode};
+use crate::jmap::session::Session;
 
 /// Redirects followed.
 const MOST_REDIRECTS: usize = 3;
@@ -23,12 +24,12 @@ pub struct Fetched {
     pub headers: HeaderMap,
     /// Whole, and decoded if it was compressed all the same.
     pub body: Bytes,
-    /// Where it was found: the path after redirects, against which relative URLs resolve.
+    /// Where it was found: path and query after redirects, against which relative URLs resolve.
     pub path: String,
 }
 
 impl Upstream {
-    /// Fetches the resource at `path` with `headers` (credentials, `Host`, forwarding headers),
+    /// Fetches the resource at `path`, which may have a query, with `headers` (credentials, `Host`, forwarding headers),
     /// following redirects. `limit` bounds the body in bytes.
     ///
     /// # Errors
@@ -37,7 +38,6 @@ impl Upstream {
         &self,
         path: &str,
         headers: &HeaderMap,
-        affinity: Affinity,
         limit: usize,
     ) -> Result<Fetched, Failure> {
         let (mut path, mut redirected) = (path.to_owned(), false);
@@ -48,15 +48,11 @@ impl Upstream {
                 Uri::try_from(&path).map_err(|_| Failure::Unusable("its path is not a URI"))?;
             *request.headers_mut() = headers.clone();
             request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            let response = self.send(request, affinity).await?;
+            let response = self.send(request).await?;
             if response.status().is_redirection() {
                 path = self.redirect_path(&path, response.headers(), headers)?;
                 redirected = true;
                 continue;
-            }
-            if redirected {
-                // Clients may be set to where the redirect leads, too.
-                self.paths().learn_session(&path);
             }
             let (mut parts, body) = response.into_parts();
             let body = body.collect_limited(limit).await.map_err(Failure::Body)?;
@@ -64,6 +60,15 @@ impl Upstream {
                 Failure::Unusable("its Session is in an unknown or broken encoding")
             })?;
             parts.headers.remove(CONTENT_ENCODING);
+            // Clients may be set to where the redirect leads, too. Before anybody has shown a
+            // credential, all that is known of the place is that it asks for one.
+            let is_session = match parts.status {
+                StatusCode::OK => Session::parse(&body).is_ok(),
+                status => status == StatusCode::UNAUTHORIZED,
+            };
+            if redirected && is_session {
+                self.paths().learn_session(&path);
+            }
             return Ok(Fetched { status: parts.status, headers: parts.headers, body, path });
         }
         Err(Failure::Unusable("it redirects more than three times"))
@@ -85,7 +90,8 @@ impl Upstream {
         if let Some(authority) = uri.authority() {
             let host = |value: &str| value.split(':').next().unwrap_or("").to_ascii_lowercase();
             let asked = asked.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or("");
-            let ours = host(authority.as_str()) == host(asked) || self.is_at(authority.as_str());
+            let ours =
+                host(authority.as_str()) == host(asked) || self.is_called(authority.as_str());
             if !ours {
                 return Err(Failure::ForeignRedirect(authority.to_string()));
             }
@@ -95,6 +101,7 @@ impl Upstream {
             return Ok(to.to_owned());
         }
         // Relative to the directory of the path we asked for (RFC 3986 §5.2.3).
+        let from = from.split('?').next().unwrap_or(from);
         let directory = from.rsplit_once('/').map_or("", |(directory, _)| directory);
         Ok(format!("{directory}/{to}"))
     }

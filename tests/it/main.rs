@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that helpers, too, are tests.
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -21,3 +23,5 @@ mod support;
 mod tidy;
 #[cfg(test)]
 mod transparency;
+#[cfg(test)]
+mod upstream;

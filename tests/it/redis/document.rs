@@ -13,7 +13,7 @@ const DOCUMENT: &str = include_str!("../../../docs/notify.md");
 async fn shows_how_to_publish_to_the_channel() {
     let Some(redis) = Redis::start(&[]).await else { return };
     let mut rig = Rig::up(&redis.url()).await;
-    shell(&redis, command("publish"));
+    shell(&redis, command("publish")).await;
     let said = r#"{"accountId":"u1","types":["Email","Mailbox","Thread"],"delivery":true}"#;
     assert_eq!(rig.next().await, Event::Notice(parse(said), Source::RedisChannel));
     rig.end().await;
@@ -23,7 +23,7 @@ async fn shows_how_to_publish_to_the_channel() {
 async fn shows_how_to_add_to_the_stream() {
     let Some(redis) = Redis::start(&[]).await else { return };
     let mut rig = Rig::up(&redis.url()).await;
-    shell(&redis, command("xadd"));
+    shell(&redis, command("xadd")).await;
     let said = r#"{"accountIds":["u1","shared"],"changed":{"Email":"s1204","Mailbox":null}}"#;
     assert_eq!(rig.next().await, Event::Notice(parse(said), Source::RedisStream));
     rig.end().await;
@@ -57,7 +57,7 @@ async fn shows_a_delivery_hook_whose_outcome_is_that_of_the_delivery() {
 #[tokio::test]
 async fn shows_all_the_rights_that_are_needed() {
     let Some(redis) = Redis::start(&[]).await else { return };
-    shell(&redis, command("acl"));
+    shell(&redis, command("acl")).await;
     let url = format!("redis://jmap-push-proxy:a-password@127.0.0.1:{}", redis.port());
     let mut rig = Rig::up(&url).await;
     add(&redis, "alice");

@@ -1,6 +1,5 @@
 //! A link to a real Redis, and what comes out of it.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use jmap_push_proxy::notify::queue::{Inbox, queue};
 use jmap_push_proxy::notify::{self, Event};
 use jmap_push_proxy::telemetry::health::{Health, Part, Trouble};
 use jmap_push_proxy::telemetry::metrics::Metrics;
+use tokio::process::Command;
 
 use crate::support::redis::Redis;
 use crate::support::wait::{until, within};
@@ -102,6 +102,7 @@ pub(crate) fn settings(url: &str) -> config::Redis {
     config::Redis {
         url: Some(Secret::new(url.into())),
         password: None,
+        ca_file: None,
         channel: CHANNEL.into(),
         stream: STREAM.into(),
         timeout: Duration::from_secs(2),
@@ -121,12 +122,15 @@ pub(crate) fn add(redis: &Redis, user: &str) {
     redis.cli(&["XADD", STREAM, "*", "change", &format!(r#"{{"user":"{user}"}}"#)]);
 }
 
-pub(crate) fn shell(redis: &Redis, script: &str) {
+/// The test's own tasks run on meanwhile: a link that is kept from reading for some seconds takes its
+/// connection for dead, and rightly.
+pub(crate) async fn shell(redis: &Redis, script: &str) {
     let output = Command::new("sh")
         .args(["-c", script])
         .env("REDIS_URL", redis.url())
         .current_dir(redis.dir())
         .output()
+        .await
         .unwrap();
     assert!(output.status.success(), "{script}: {output:?}");
     let said = String::from_utf8_lossy(&output.stdout);

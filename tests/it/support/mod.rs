@@ -1,6 +1,7 @@
 //! What the integration tests share: real servers to talk to, and waiting without sleeping.
 
 pub(crate) mod bulk;
+pub(crate) mod certificate;
 pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod ledger;

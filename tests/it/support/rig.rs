@@ -32,10 +32,14 @@ pub(crate) struct Rig {
 impl Rig {
     /// A proxy that is strict, sends at once, and asks upstream only when it has a reason to.
     pub(crate) async fn start(tweak: impl FnOnce(&mut Config)) -> Self {
-        let upstream = Upstream::start().await;
+        Self::before(Upstream::start().await, tweak)
+    }
+
+    /// The same before an upstream that is there already.
+    pub(crate) fn before(upstream: Upstream, tweak: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.downstream.listen = vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];
-        config.upstream.addresses = vec![address_of(upstream.address)];
+        config.upstream.addresses = vec![upstream.configured.clone()];
         (config.admin.listen, config.admin.probes) = (None, None);
         config.event_source.query = QueryMode::Strict;
         config.event_source.throttle = Duration::ZERO;

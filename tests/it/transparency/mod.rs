@@ -3,6 +3,7 @@
 
 mod headers;
 mod jmap;
+mod session;
 mod streaming;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! A JMAP server over real sockets that does as it is told: it holds no mail, tells states, fails on
 //! demand, and keeps every request it was sent.
 
+mod door;
 mod frames;
 mod mail;
 
@@ -9,15 +10,14 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use jmap_push_proxy::config::UpstreamAddress;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
+pub(crate) use door::Door;
 pub(crate) use frames::Frames;
 use frames::Sending;
 pub(crate) use mail::{Mail, account_of};
@@ -39,6 +39,9 @@ pub(crate) struct Seen {
     pub(crate) method: Method,
     /// With the query.
     pub(crate) path: String,
+    pub(crate) version: Version,
+    /// `:authority` of HTTP/2.
+    pub(crate) authority: Option<String>,
     pub(crate) headers: HeaderMap,
     /// The first bytes of the body.
     pub(crate) body: Vec<u8>,
@@ -63,6 +66,8 @@ pub(crate) enum Broken {
 pub(crate) enum Fault {
     /// This status, and no JMAP in the body.
     Status(u16),
+    /// Nothing of the body is read, and nothing is answered. On a path only.
+    Deaf,
     /// The connection ends without an answer. What was asked is done all the same.
     Close,
     /// The answer ends in the middle, and with it the connection.
@@ -75,7 +80,8 @@ pub(crate) enum Fault {
     PartialFail,
 }
 
-/// A fault of requests to a path, or that call a method, or name an account.
+/// A fault of requests to a path, of one user's to a path (`alice /path`), or that call a method, or
+/// name an account.
 #[derive(Debug)]
 struct Planned {
     on: String,
@@ -108,7 +114,10 @@ struct Inner {
 /// See the module. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    /// Of TCP.
     pub(crate) address: SocketAddr,
+    /// How `upstream.url` would give it.
+    pub(crate) configured: UpstreamAddress,
     inner: Arc<Mutex<Inner>>,
     accepting: JoinHandle<()>,
 }
@@ -116,18 +125,14 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Starts with two users, `alice` and `bob`, each with an account of their own.
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::behind(Door::Plain).await
+    }
+
+    /// The same, to be reached in another way than plain HTTP/1.1.
+    pub(crate) async fn behind(door: Door) -> Self {
         let inner = Arc::<Mutex<Inner>>::default();
-        let shared = Arc::clone(&inner);
-        #[expect(clippy::disallowed_methods, reason = "ends with the server")]
-        let accepting = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((socket, _)) = listener.accept().await {
-                connections.spawn(serve(socket, Arc::clone(&shared)));
-            }
-        });
-        Self { address, inner, accepting }
+        let (address, configured, accepting) = door.open(Arc::clone(&inner)).await;
+        Self { address, configured, inner, accepting }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -144,7 +149,8 @@ impl Upstream {
         self.mail(|mail| mail.deliver(&account_of(user)));
     }
 
-    /// The next `times` requests to a path, or that call a method, go wrong.
+    /// The next `times` requests to a path (`/path`, or `alice /path` for one user's), or that call a
+    /// method, go wrong.
     pub(crate) fn fail(&self, on: &str, fault: Fault, times: u32) {
         self.lock().faults.push(Planned { on: on.into(), fault, times });
     }
@@ -235,14 +241,6 @@ impl Drop for Upstream {
 #[error("ended as told")]
 struct Ended;
 
-async fn serve(socket: TcpStream, inner: Arc<Mutex<Inner>>) {
-    let service = service_fn(|request| answer(&inner, request));
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-    // A client that goes away is none of our business.
-    let _ = connection.await;
-}
-
 async fn answer(
     inner: &Arc<Mutex<Inner>>,
     request: Request<Incoming>,
@@ -262,6 +260,9 @@ async fn answer(
 
 async fn read(inner: &Mutex<Inner>, request: Request<Incoming>) -> Result<Seen, Ended> {
     let (parts, mut incoming) = request.into_parts();
+    if inner.lock().unwrap().is_deaf(parts.uri.path()) {
+        std::future::pending::<()>().await;
+    }
     let path = parts.uri.path_and_query().unwrap().to_string();
     let (mut body, mut length, mut trailers) = (Vec::new(), 0, HeaderMap::new());
     inner.lock().unwrap().begun.push(path.clone());
@@ -282,10 +283,17 @@ async fn read(inner: &Mutex<Inner>, request: Request<Incoming>) -> Result<Seen, 
     let authorization = parts.headers.get(header::AUTHORIZATION);
     let authorization = authorization.and_then(|value| value.to_str().ok());
     let user = inner.lock().unwrap().mail.user(authorization);
-    Ok(Seen { method: parts.method, path, headers: parts.headers, body, length, trailers, user })
+    let authority = parts.uri.authority().map(ToString::to_string);
+    let (method, version, headers) = (parts.method, parts.version, parts.headers);
+    Ok(Seen { method, path, version, authority, headers, body, length, trailers, user })
 }
 
 impl Inner {
+    fn is_deaf(&self, path: &str) -> bool {
+        let deaf = |planned: &Planned| matches!(planned.fault, Fault::Deaf) && planned.on == path;
+        self.faults.iter().any(deaf)
+    }
+
     fn respond(&mut self, seen: &Seen) -> (Response<Frames>, Option<Fault>) {
         if let Some(Canned { status, headers, body, .. }) = self.canned.get(&seen.path).cloned() {
             let mut response = Response::builder().status(status);
@@ -301,7 +309,7 @@ impl Inner {
                 .header(header::CONTENT_TYPE, "text/plain");
             return (challenge.body(Frames::of("who are you?")).unwrap(), None);
         };
-        let mut called = vec![seen.path.clone()];
+        let mut called = vec![seen.path.clone(), format!("{user} {}", seen.path)];
         let answer = match (&seen.method, seen.path.as_str()) {
             (&Method::GET, SESSION) => self.mail.session(user),
             (&Method::POST, API) => {
@@ -354,7 +362,7 @@ async fn spoil(mut response: Response<Frames>, fault: Fault) -> Result<Response<
             *response.body_mut() = Frames::of(encoded);
             response.headers_mut().insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
         }
-        Fault::PartialFail => {}
+        Fault::PartialFail | Fault::Deaf => {}
     }
     Ok(response)
 }
