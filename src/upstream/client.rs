@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{AUTHORIZATION, COOKIE, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error as ClientError};
@@ -34,9 +34,12 @@ pub struct Upstream {
     paths: Paths,
 }
 
-/// One address with its connection pool.
+/// One address with its connection pools.
 struct Node {
     client: Client<Connector, Outgoing>,
+    /// For requests without a credential. On a connection that carried one, Cyrus 3.6 challenges the
+    /// next by a bare `Basic` without its realm, which no browser answers.
+    anonymous: Client<Connector, Outgoing>,
     scheme: Scheme,
     /// Key of the pool, and `:authority` on HTTP/2.
     authority: Authority,
@@ -61,18 +64,19 @@ impl Upstream {
             .map(|address| {
                 let connector = Connector::new(address, tls.as_ref(), settings.connect_timeout)?;
                 let http2 = settings.http == config::UpstreamHttp::Http2;
-                let client = Client::builder(TokioExecutor::new())
-                    .pool_timer(TokioTimer::new())
+                let mut pool = Client::builder(TokioExecutor::new());
+                pool.pool_timer(TokioTimer::new())
                     .timer(TokioTimer::new())
                     .pool_idle_timeout(settings.keep_alive)
                     .http2_only(http2)
-                    .http2_adaptive_window(true)
-                    .build(connector);
+                    .http2_adaptive_window(true);
+                let anonymous = pool.build(connector.clone());
+                let client = pool.build(connector);
                 let scheme = if address.tls { Scheme::HTTPS } else { Scheme::HTTP };
                 let name = address.authority.clone();
                 let authority = Authority::try_from(name.as_str())
                     .unwrap_or_else(|_| Authority::from_static("upstream.invalid"));
-                Ok(Node { client, scheme, authority, http2, name })
+                Ok(Node { client, anonymous, scheme, authority, http2, name })
             })
             .collect::<Result<_, TlsError>>()?;
         let ring = Ring::new(&settings.addresses);
@@ -178,7 +182,7 @@ impl Upstream {
     ) -> Result<Response<Incoming>, Failure> {
         node.address(&mut request);
         let (outgoing, watch) = Outgoing::watched(request);
-        let response = node.client.request(outgoing);
+        let response = node.pool_for(outgoing.headers()).request(outgoing);
         let answered = tokio::select! {
             answered = response => answered,
             () = watch.silence_after_end(self.settings.response_timeout) => {
@@ -190,6 +194,12 @@ impl Upstream {
 }
 
 impl Node {
+    fn pool_for(&self, headers: &HeaderMap) -> &Client<Connector, Outgoing> {
+        let carries_credential =
+            [AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name));
+        if carries_credential { &self.client } else { &self.anonymous }
+    }
+
     /// Makes the URI absolute: the pool wants an authority, HTTP/1 goes on sending only the path.
     fn address<B>(&self, request: &mut Request<B>) {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
