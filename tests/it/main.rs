@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that helpers, too, are tests.
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -9,6 +11,8 @@ mod config;
 mod detection;
 #[cfg(test)]
 mod event_source;
+#[cfg(test)]
+mod life;
 #[cfg(test)]
 mod redis;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod http;
 pub(crate) mod ledger;
+pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod relay;
 pub(crate) mod rig;
