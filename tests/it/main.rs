@@ -12,6 +12,8 @@ mod detection;
 #[cfg(test)]
 mod event_source;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod redis;
