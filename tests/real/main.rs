@@ -26,6 +26,8 @@ mod clients;
 #[cfg(test)]
 mod delivered;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod front;
 #[cfg(test)]
 mod outage;

@@ -154,7 +154,7 @@ async fn a_mail_that_comes_while_stopping_is_still_told() {
 async fn help_knows_every_flag_that_the_documentation_names() {
     // Of cargo, of tests/run.
     let of_others = BTreeSet::from(["--release", "--long"]);
-    let mut known = String::new();
+    let (mut known, mut named) = (String::new(), BTreeSet::new());
     for words in
         [&["--help"][..], &["run", "--help"], &["check", "--help"], &["healthcheck", "--help"]]
     {
@@ -164,13 +164,16 @@ async fn help_knows_every_flag_that_the_documentation_names() {
     }
     for page in ["README.md", "docs/configuration.md", "docs/notify.md"] {
         let text = std::fs::read_to_string(page).unwrap();
-        let is_name = |c: char| c.is_ascii_lowercase() || c == '-';
-        for (at, _) in text.match_indices(" --").chain(text.match_indices("`--")) {
-            let flag = &text[at + 1..];
-            let flag = &flag[..flag.find(|c| !is_name(c)).unwrap_or(flag.len())];
-            if flag.trim_matches('-') != "" && !of_others.contains(flag) {
+        for word in text.split_whitespace() {
+            // Without quotes, commas, brackets.
+            let flag = word.trim_matches(|c: char| !c.is_ascii_lowercase() && c != '-');
+            let is_flag = flag.starts_with("--") && flag.contains(char::is_alphabetic);
+            if is_flag && !of_others.contains(flag) {
                 assert!(known.contains(&format!("{flag} ")), "{page} names {flag}");
+                named.insert(flag.to_owned());
             }
         }
     }
+    // --admin, --config, --listen, --log, --probes, --public-url, --redis, --upstream.
+    assert_eq!(named.len(), 8, "{named:?}");
 }
