@@ -58,6 +58,8 @@ fn before(server: Server, listen: SocketAddr, drain: &Drain) -> Result<(Running,
     (config.admin.listen, config.admin.probes) = (None, None);
     // A person who waits for an unannounced mail is not to wait half a minute.
     config.probe.interval = Duration::from_secs(4);
+    // Nor is who presses twice within a second to read the throttle's time as the proxy's.
+    config.event_source.throttle = Duration::ZERO;
     let event_source_path = config.event_source.path.clone();
     let running = start(config)?;
     let (outbox, mut deliveries) = (running.notify(), server.deliveries);

@@ -90,6 +90,30 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Every [`Self::label`], so that each has its series before it happens.
+    pub const LABELS: [&str; 20] = [
+        "refused",
+        "unresolved",
+        "slow",
+        "wrong_password",
+        "no_password",
+        "not_redis",
+        "closed_at_once",
+        "too_old",
+        "tls",
+        "read_only",
+        "out_of_memory",
+        "disk_trouble",
+        "loading",
+        "too_many_clients",
+        "not_permitted",
+        "cluster",
+        "no_master",
+        "lost",
+        "silent",
+        "other",
+    ];
+
     /// What `error` means when it comes of `step`.
     pub(super) fn of(step: Step, error: &RedisError, tls: bool) -> Self {
         // A pipeline wraps the server's words; the first refusal is the one that matters.

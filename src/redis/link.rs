@@ -98,6 +98,9 @@ impl<F: Fn(Arrival<'_>) + Send + Sync + 'static> Link<F> {
         if settings.url.is_none() {
             return Ok(None);
         }
+        for label in Fault::LABELS {
+            drop(metrics.redis_faults.get_or_create(&[("fault", label)]));
+        }
         let address = Address::try_from(settings)?;
         let base = if settings.channel.is_empty() { &settings.stream } else { &settings.channel };
         let names = Names {

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{AUTHORIZATION, COOKIE, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -37,9 +37,12 @@ pub struct Upstream {
     names: Names,
 }
 
-/// One address with its connection pool.
+/// One address with its connection pools.
 struct Node {
     client: Client<Connector, Outgoing>,
+    /// For requests without a credential. On a connection that carried one, Cyrus 3.6 challenges the
+    /// next by a bare `Basic` without its realm, which no browser answers.
+    anonymous: Client<Connector, Outgoing>,
     scheme: Scheme,
     authority: Authority,
     protocol: Protocol,
@@ -78,19 +81,20 @@ impl Upstream {
                     (UpstreamHttp::Auto, true) => Protocol::Either,
                     (UpstreamHttp::Auto, false) | (UpstreamHttp::Http1, _) => Protocol::Http1,
                 };
-                let client = Client::builder(TokioExecutor::new())
-                    .pool_timer(TokioTimer::new())
+                let mut pool = Client::builder(TokioExecutor::new());
+                pool.pool_timer(TokioTimer::new())
                     .timer(TokioTimer::new())
                     .pool_idle_timeout(settings.keep_alive)
                     .http2_only(protocol == Protocol::Http2)
-                    .http2_adaptive_window(true)
-                    .build(connector);
+                    .http2_adaptive_window(true);
+                let anonymous = pool.build(connector.clone());
+                let client = pool.build(connector);
                 let scheme = if address.tls { Scheme::HTTPS } else { Scheme::HTTP };
                 let name = address.authority.clone();
                 let authority = Authority::try_from(name.as_str())
                     .unwrap_or_else(|_| Authority::from_static("upstream.invalid"));
                 let down_until = AtomicU64::new(0);
-                Ok(Node { client, scheme, authority, protocol, name, down_until })
+                Ok(Node { client, anonymous, scheme, authority, protocol, name, down_until })
             })
             .collect::<Result<_, TlsError>>()?;
         let ring = Ring::new(&settings.addresses);
@@ -215,7 +219,7 @@ impl Upstream {
     ) -> Result<Response<Incoming>, Failure> {
         node.address(&mut request, &self.names);
         let (outgoing, watch) = Outgoing::watched(request);
-        let response = node.client.request(outgoing);
+        let response = node.pool_for(outgoing.headers()).request(outgoing);
         let (taking, answering) = (self.settings.body_timeout, self.settings.response_timeout);
         let answered = tokio::select! {
             answered = response => answered,
@@ -254,6 +258,12 @@ impl Node {
         if self.down_until.swap(0, Ordering::Relaxed) != 0 {
             tracing::info!(address = self.name, "an address of upstream.url is back");
         }
+    }
+
+    fn pool_for(&self, headers: &HeaderMap) -> &Client<Connector, Outgoing> {
+        let carries_credential =
+            [AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name));
+        if carries_credential { &self.client } else { &self.anonymous }
     }
 
     /// Makes the URI absolute: the pool wants an authority, HTTP/1 goes on sending only the path.

@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that helpers, too, are tests.
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod cli;
@@ -14,7 +16,11 @@ mod downstream;
 #[cfg(test)]
 mod event_source;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod http2;
+#[cfg(test)]
+mod life;
 #[cfg(test)]
 mod redis;
 #[cfg(test)]

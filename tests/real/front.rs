@@ -33,7 +33,11 @@ fn curl_shows_events_as_they_come() {
     let desk = proxy.caller("alice");
     let target = event_source_target(&desk, "*");
     let mut curl = Curl::start(&format!("http://{}{target}", proxy.address), "alice");
-    let open = || EventSource::reading(curl.output());
+    let open = || {
+        let stream = EventSource::reading(curl.output());
+        stream.wait_until_open();
+        stream
+    };
     let mut phone = Client::on_stream(&cyrus, &desk, &target, open);
 
     let state = desk.flag(&desk.newest_email(), "$seen", true);

@@ -1,5 +1,5 @@
 //! Tests of the built program between real parts: Cyrus IMAP behind it, Redis beside it, nginx and
-//! curl before it.
+//! curl, client libraries and a browser before it.
 //!
 //! `tests/run` starts the parts and says where they are. For one test by hand:
 //!
@@ -7,6 +7,7 @@
 //! mkdir /tmp/parts && export REAL_PARTS=/tmp/parts
 //! tests/real/parts/redis up $REAL_PARTS/redis && . $REAL_PARTS/redis/env
 //! tests/real/parts/cyrus up $REAL_PARTS/cyrus $REDIS_PORT
+//! tests/real/parts/clients up $REAL_PARTS/clients
 //! cargo test --test real -- --test-threads 1 a_flag_set
 //! ```
 //!
@@ -21,7 +22,11 @@ mod support;
 #[cfg(test)]
 mod changed;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod delivered;
+#[cfg(test)]
+mod demo;
 #[cfg(test)]
 mod front;
 #[cfg(test)]

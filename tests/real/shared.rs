@@ -49,3 +49,31 @@ fn a_flag_set_by_its_owner_reaches_who_a_mailbox_is_shared_with() {
     bob.agrees_with_server();
     proxy.stop();
 }
+
+#[test]
+fn who_a_mailbox_is_shared_with_hears_of_it_before_its_owner_ever_came() {
+    let (cyrus, redis) = (Cyrus::shared(), Redis::shared());
+    let share = cyrus.share("alice", "bob");
+    let proxy = Proxy::before(&cyrus).redis(&redis).start();
+    let mut bob = Client::listen(&cyrus, &proxy.address, "bob");
+    let mut carol = Client::listen(&cyrus, &proxy.address, "carol");
+
+    cyrus.deliver("alice");
+
+    // Known by his credentials only: the proxy has never seen hers.
+    bob.learns("alice", "Email", &cyrus.caller("alice").email_state());
+    bob.agrees_with_server();
+    let mut alice = Client::listen(&cyrus, &proxy.address, "alice");
+    drop(share);
+    let mut again = Client::listen(&cyrus, &proxy.address, "bob");
+    cyrus.deliver("alice");
+    alice.agrees_with_server();
+    // What they hear of their own mail comes after anything that they would have heard of hers.
+    for (user, client) in [("bob", &mut again), ("carol", &mut carol)] {
+        cyrus.deliver(user);
+        client.learns(user, "Email", &cyrus.caller(user).email_state());
+        assert!(!client.was_told_of("alice"), "{user}");
+        client.agrees_with_server();
+    }
+    proxy.stop();
+}

@@ -34,11 +34,15 @@ impl Client {
     pub(crate) fn listen_to(cyrus: &Cyrus, address: &str, user: &str, types: &str) -> Self {
         let proxy = Caller::new(address, user);
         let target = event_source_target(&proxy, types);
-        let open = || open(&proxy, &target, None);
+        let open = || {
+            let stream = open(&proxy, &target, None);
+            stream.wait_until_open();
+            stream
+        };
         Self::on_stream(cyrus, &proxy, &target, open)
     }
 
-    /// A client whose stream is opened in another way.
+    /// A client whose stream comes in another way; `open` returns when nothing can be missed on it.
     pub(crate) fn on_stream(
         cyrus: &Cyrus,
         proxy: &Caller,
@@ -49,7 +53,6 @@ impl Client {
         // In this order: a change in between is told, or told again.
         let known = server.states();
         let stream = open();
-        stream.wait_until_open();
         Self {
             proxy: proxy.clone(),
             target: target.to_owned(),

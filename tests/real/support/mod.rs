@@ -5,13 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 pub(crate) use client::Client;
-pub(crate) use parts::{Cyrus, Nginx, Redis};
+pub(crate) use listener::Listener;
+pub(crate) use parts::{Clients, Cyrus, Nginx, Redis};
 pub(crate) use proxy::Proxy;
 
 pub(crate) mod client;
 pub(crate) mod event_source;
 pub(crate) mod http;
 pub(crate) mod jmap;
+pub(crate) mod listener;
 pub(crate) mod mail;
 pub(crate) mod parts;
 pub(crate) mod proxy;

@@ -78,6 +78,25 @@ impl Redis {
     }
 }
 
+/// The client libraries that `tests/run` installed, and a certificate for 127.0.0.1.
+pub(crate) struct Clients {
+    /// Has `cert.pem` and `key.pem`.
+    pub(crate) home: PathBuf,
+    /// A Python that has jmapc.
+    pub(crate) python: PathBuf,
+    /// The program that listens by the crate jmap-client.
+    pub(crate) jmap_client: PathBuf,
+}
+
+impl Clients {
+    pub(crate) fn shared() -> Self {
+        let home = shared("clients");
+        let [python, jmap_client] =
+            ["JMAPC_PYTHON", "JMAP_CLIENT"].map(|name| setting(&home, name).into());
+        Self { home, python, jmap_client }
+    }
+}
+
 /// The time in which a part is dead. Dropping it brings the part back.
 pub(crate) struct Outage {
     part: &'static str,

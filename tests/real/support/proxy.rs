@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -10,10 +10,13 @@ use super::{Cyrus, Redis, eventually, http, jmap};
 
 /// A running proxy. Dropping it kills it; [`Proxy::stop`] ends it as an orchestrator does.
 pub(crate) struct Proxy {
+    command: Command,
     child: Child,
     log: PathBuf,
     /// host:port where clients connect.
     pub(crate) address: String,
+    /// host:port of the metrics.
+    admin: String,
     probes: String,
 }
 
@@ -35,20 +38,27 @@ impl Settings {
         self.set("ADMIN__READY_REQUIRES", "push")
     }
 
+    /// Speaks TLS, with the certificate in this folder.
+    pub(crate) fn tls(self, home: &Path) -> Self {
+        let file = |name: &str| home.join(name).to_string_lossy().into_owned();
+        self.set("DOWNSTREAM__TLS__CERT_FILE", &file("cert.pem"))
+            .set("DOWNSTREAM__TLS__KEY_FILE", &file("key.pem"))
+    }
+
     /// Starts it; returns when it is ready.
-    pub(crate) fn start(mut self) -> Proxy {
-        let (address, probes) = (free_address(), free_address());
+    pub(crate) fn start(self) -> Proxy {
+        let [address, admin, probes] = [(); 3].map(|()| free_address());
         let port = address.rsplit(':').next().unwrap_or_default();
         let log = std::env::temp_dir().join(format!("real-proxy-{}-{port}", std::process::id()));
-        let child = self
-            .command
-            .args(["--listen", &address, "--probes", &probes, "--admin", "off"])
+        let file = File::create(&log).expect("a file for the log");
+        let mut command = self.command;
+        command
+            .args(["--listen", &address, "--probes", &probes, "--admin", &admin])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("a file for the log"))
-            .spawn()
-            .expect("the built program");
-        let mut proxy = Proxy { child, log, address, probes };
+            .stderr(file);
+        let child = command.spawn().expect("the built program");
+        let mut proxy = Proxy { command, child, log, address, admin, probes };
         proxy.wait_until_ready();
         proxy
     }
@@ -71,6 +81,26 @@ impl Proxy {
     /// A user who goes through it.
     pub(crate) fn caller(&self, user: &str) -> jmap::Caller {
         jmap::Caller::new(&self.address, user)
+    }
+
+    /// Kills it, lets things happen, and starts it again where it was.
+    pub(crate) fn killed(&mut self, meanwhile: impl FnOnce()) {
+        self.child.kill().expect("a child");
+        self.child.wait().expect("its end");
+        meanwhile();
+        self.child = self.command.spawn().expect("the built program");
+        self.wait_until_ready();
+    }
+
+    /// Waits until so many event streams are open.
+    pub(crate) fn wait_for_streams(&self, count: u32) {
+        let line = format!("jmap_push_streams {count}");
+        eventually(&line, || {
+            let response = http::send(&self.admin, "GET", "/metrics", &[], "");
+            let metrics = response.and_then(http::Response::text).unwrap_or_default();
+            let open = metrics.lines().find(|known| known.starts_with("jmap_push_streams "));
+            if open == Some(&line) { Ok(()) } else { Err(open.map(str::to_owned)) }
+        });
     }
 
     /// Waits until `/readyz` says yes.
@@ -128,7 +158,7 @@ impl Drop for Proxy {
 
 /// A free port below the range from which the kernel takes ports of outgoing connections, so that
 /// none of those can take it before the proxy does.
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = std::process::id() % 10_000;
     loop {

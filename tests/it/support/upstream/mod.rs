@@ -165,6 +165,11 @@ impl Upstream {
         self.lock().canned.insert(path.into(), canned);
     }
 
+    /// Requests to `path` are answered as if nothing had been told.
+    pub(crate) fn forget_answer(&self, path: &str) {
+        self.lock().canned.remove(path);
+    }
+
     /// All requests so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.lock().seen.clone()

@@ -1,0 +1,135 @@
+//! Clients that others wrote: libraries and a browser, each before a real Cyrus through the proxy
+//! (docs/clients.md; T-SSE-1, T-SSE-4, T-SSE-13; hostile.md X16).
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::support::client::event_source_target;
+use crate::support::proxy::{Settings, free_address};
+use crate::support::{Client, Clients, Cyrus, Instant, Listener, PATIENCE, Proxy, http};
+
+/// A client hears of delivered mail, is not choked by the comments that fill silence, and comes back
+/// by itself to a proxy that was killed, when it hears of what came meanwhile.
+fn comes_through(scheme: &str, settings: Settings, listener: impl FnOnce(&Proxy) -> Listener) {
+    let cyrus = Cyrus::shared();
+    let mut proxy = settings
+        .set("PROBE__INTERVAL", "1s")
+        .set("EVENT_SOURCE__KEEP_ALIVE", "1s")
+        .set("EVENT_SOURCE__RETRY_MIN", "100ms")
+        .set("EVENT_SOURCE__RETRY_MAX", "200ms")
+        .start();
+    let caller = proxy.caller("alice");
+    let target = "/jmap/eventsource/?types=*&closeafter=no&ping=0";
+    let mut listener = listener(&proxy);
+    let mut alice = Client::on_stream(&cyrus, &caller, target, || {
+        let events = listener.events();
+        proxy.wait_for_streams(1);
+        events
+    });
+    wait_for_a_comment(&format!("{scheme}://{}{target}", proxy.address));
+
+    cyrus.deliver("alice");
+    alice.agrees_with_server();
+    proxy.killed(|| cyrus.deliver("alice"));
+    alice.agrees_with_server();
+    cyrus.deliver("alice");
+    alice.agrees_with_server();
+
+    drop(listener);
+    proxy.stop();
+}
+
+/// Returns when a stream opened now has been kept alive once: those that were open before it have
+/// been, too.
+fn wait_for_a_comment(url: &str) {
+    let mut curl = Command::new("curl")
+        .args(["--silent", "--insecure", "--no-buffer", "--user", "bob:pw-bob", url])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("curl");
+    let lines = BufReader::new(curl.stdout.take().expect("curl's output")).lines();
+    // The first opens the stream.
+    let comments = lines.map_while(Result::ok).filter(|line| line.starts_with(':')).take(2);
+    assert_eq!(comments.count(), 2, "the stream ended");
+    curl.kill().expect("a child");
+    curl.wait().expect("its end");
+}
+
+#[test]
+fn jmap_client_of_rust() {
+    let clients = Clients::shared();
+    comes_through("http", Proxy::before(&Cyrus::shared()), |proxy| {
+        Listener::jmap_client(&clients, &proxy.address, "alice")
+    });
+}
+
+#[test]
+fn jmapc_of_python_over_tls() {
+    let clients = Clients::shared();
+    let settings = Proxy::before(&Cyrus::shared()).tls(&clients.home);
+    comes_through("https", settings, |proxy| Listener::jmapc(&clients, &proxy.address, "alice"));
+}
+
+#[test]
+fn event_source_of_a_browser() {
+    comes_through("http", Proxy::before(&Cyrus::shared()), |proxy| {
+        Listener::browser("event-source", &proxy.address, "alice", None)
+    });
+}
+
+#[test]
+fn fetch_of_a_browser() {
+    comes_through("http", Proxy::before(&Cyrus::shared()), |proxy| {
+        Listener::browser("fetch", &proxy.address, "alice", None)
+    });
+}
+
+#[test]
+fn event_source_of_a_browser_in_a_page_of_a_listed_origin() {
+    let page = free_address();
+    let settings = Proxy::before(&Cyrus::shared()).set("CORS__ORIGINS", &format!("http://{page}"));
+    comes_through("http", settings, |proxy| {
+        Listener::browser("event-source", &proxy.address, "alice", Some(&page))
+    });
+}
+
+#[test]
+fn fetch_of_a_browser_in_a_page_of_a_listed_origin() {
+    let page = free_address();
+    let settings = Proxy::before(&Cyrus::shared()).set("CORS__ORIGINS", &format!("http://{page}"));
+    comes_through("http", settings, |proxy| {
+        Listener::browser("fetch", &proxy.address, "alice", Some(&page))
+    });
+}
+
+#[test]
+fn a_page_of_an_unlisted_origin_gets_nothing() {
+    let (page, listed) = (free_address(), free_address());
+    let settings =
+        Proxy::before(&Cyrus::shared()).set("CORS__ORIGINS", &format!("http://{listed}"));
+    let proxy = settings.start();
+    for how in ["event-source", "fetch"] {
+        let mut listener = Listener::browser(how, &proxy.address, "alice", Some(&page));
+        let first = listener.events().next(Instant::now() + PATIENCE).expect("an event");
+        assert_eq!(first.name, "refused", "{how}: {first:?}");
+    }
+    proxy.stop();
+}
+
+#[test]
+fn a_challenge_names_its_realm_whoever_used_the_connection_before() {
+    let proxy = Proxy::before(&Cyrus::shared()).start();
+    let target = event_source_target(&proxy.caller("alice"), "*");
+
+    // On a connection that has carried a password Cyrus challenges the next without one by a bare
+    // `Basic`, which no browser answers with the password that it knows.
+    for path in ["/.well-known/jmap", "/jmap/", &target] {
+        proxy.caller("alice").session();
+        let response = http::send(&proxy.address, "GET", path, &[], "").expect("an answer");
+        assert_eq!(response.status, 401, "{path}");
+        let challenge = response.header("www-authenticate").unwrap_or_default();
+        assert!(challenge.contains("realm="), "{path}: {challenge:?}");
+    }
+    proxy.stop();
+}

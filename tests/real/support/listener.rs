@@ -1,0 +1,71 @@
+//! Client libraries at work: programs of `tests/clients` that listen by one, and print what it told
+//! them in the form of an event source.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::event_source::EventSource;
+use super::parts::Clients;
+
+/// A running program. Dropping it ends it.
+pub(crate) struct Listener(Child);
+
+impl Listener {
+    /// The crate jmap-client.
+    pub(crate) fn jmap_client(clients: &Clients, address: &str, user: &str) -> Self {
+        Self::start(&clients.jmap_client, &[&format!("http://{address}"), user, &password(user)])
+    }
+
+    /// The Python package jmapc, which speaks https only.
+    pub(crate) fn jmapc(clients: &Clients, address: &str, user: &str) -> Self {
+        let program = program("jmapc_listener.py");
+        let words = [program.as_os_str(), address.as_ref(), user.as_ref()];
+        let mut command = Command::new(&clients.python);
+        command.args(words).arg(password(user));
+        command.env("REQUESTS_CA_BUNDLE", clients.home.join("cert.pem"));
+        Self::spawn(command)
+    }
+
+    /// `event-source` or `fetch` of Chromium, in a page of the proxy's origin or of one that this
+    /// program serves at `page` (host:port).
+    pub(crate) fn browser(how: &str, address: &str, user: &str, page: Option<&str>) -> Self {
+        let mut command = Command::new("python3");
+        command.arg(program("browser_listener.py"));
+        command.args([how, &format!("http://{address}"), user, &password(user)]).args(page);
+        Self::spawn(command)
+    }
+
+    /// What the library is told.
+    pub(crate) fn events(&mut self) -> EventSource {
+        EventSource::reading(self.0.stdout.take().expect("the program's output, taken once"))
+    }
+
+    fn start(program: &Path, words: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(words);
+        Self::spawn(command)
+    }
+
+    /// What goes wrong is told on standard error, which a failing test shows.
+    fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // By SIGTERM, after which it tidies up: a browser has children and a profile. Each fails only
+        // when it has ended already.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python").join(name)
+}
+
+fn password(user: &str) -> String {
+    format!("pw-{user}")
+}
