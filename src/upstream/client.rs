@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST};
+use http::header::{AUTHORIZATION, COOKIE, HOST, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
@@ -20,7 +20,7 @@ use super::names::Names;
 use super::outgoing::{Outgoing, Shared, Watch};
 use super::paths::Paths;
 use crate::clock::Moment;
-use crate::config::{self, UpstreamHttp};
+use crate::config::{self, UpstreamAddress, UpstreamHttp};
 use crate::http::Body;
 use crate::telemetry::health::{Health, Part};
 
@@ -43,6 +43,9 @@ struct Node {
     /// For requests without a credential. On a connection that carried one, Cyrus 3.6 challenges the
     /// next by a bare `Basic` without its realm, which no browser answers.
     anonymous: Client<Connector, Outgoing>,
+    /// For requests that are to make a tunnel of their connection, which HTTP/2 has not (RFC 9113
+    /// §8.6).
+    upgrades: Client<Connector, Outgoing>,
     scheme: Scheme,
     authority: Authority,
     protocol: Protocol,
@@ -67,36 +70,16 @@ impl Upstream {
     /// # Errors
     /// When TLS towards an https address cannot be set up.
     pub fn new(settings: config::Upstream, health: Arc<Health>) -> Result<Self, TlsError> {
-        let tls = settings.addresses.iter().any(|address| address.tls);
-        let tls = tls
-            .then(|| tls_config(settings.ca_file.as_ref(), settings.http).map(Arc::new))
-            .transpose()?;
+        let tls = |http| {
+            let is_needed = settings.addresses.iter().any(|address| address.tls);
+            is_needed.then(|| tls_config(settings.ca_file.as_ref(), http).map(Arc::new)).transpose()
+        };
+        let (tls, tls_http1) = (tls(settings.http)?, tls(UpstreamHttp::Http1)?);
         let nodes = settings
             .addresses
             .iter()
-            .map(|address| {
-                let connector = Connector::new(address, tls.as_ref(), settings.connect_timeout)?;
-                let protocol = match (settings.http, address.tls) {
-                    (UpstreamHttp::Http2, _) => Protocol::Http2,
-                    (UpstreamHttp::Auto, true) => Protocol::Either,
-                    (UpstreamHttp::Auto, false) | (UpstreamHttp::Http1, _) => Protocol::Http1,
-                };
-                let mut pool = Client::builder(TokioExecutor::new());
-                pool.pool_timer(TokioTimer::new())
-                    .timer(TokioTimer::new())
-                    .pool_idle_timeout(settings.keep_alive)
-                    .http2_only(protocol == Protocol::Http2)
-                    .http2_adaptive_window(true);
-                let anonymous = pool.build(connector.clone());
-                let client = pool.build(connector);
-                let scheme = if address.tls { Scheme::HTTPS } else { Scheme::HTTP };
-                let name = address.authority.clone();
-                let authority = Authority::try_from(name.as_str())
-                    .unwrap_or_else(|_| Authority::from_static("upstream.invalid"));
-                let down_until = AtomicU64::new(0);
-                Ok(Node { client, anonymous, scheme, authority, protocol, name, down_until })
-            })
-            .collect::<Result<_, TlsError>>()?;
+            .map(|address| Node::new(address, &settings, tls.as_ref(), tls_http1.as_ref()));
+        let nodes = nodes.collect::<Result<_, TlsError>>()?;
         let ring = Ring::new(&settings.addresses);
         let names = Names::new(settings.keep_alive);
         Ok(Self { nodes, ring, settings, health, paths: Paths::default(), names })
@@ -217,9 +200,10 @@ impl Upstream {
         node: &Node,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, Failure> {
-        node.address(&mut request, &self.names);
+        let (client, protocol) = node.pool_for(request.headers());
+        node.address(&mut request, protocol, &self.names);
         let (outgoing, watch) = Outgoing::watched(request);
-        let response = node.pool_for(outgoing.headers()).request(outgoing);
+        let response = client.request(outgoing);
         let (taking, answering) = (self.settings.body_timeout, self.settings.response_timeout);
         let answered = tokio::select! {
             answered = response => answered,
@@ -230,6 +214,35 @@ impl Upstream {
 }
 
 impl Node {
+    fn new(
+        address: &UpstreamAddress,
+        settings: &config::Upstream,
+        tls: Option<&Arc<rustls::ClientConfig>>,
+        tls_http1: Option<&Arc<rustls::ClientConfig>>,
+    ) -> Result<Self, TlsError> {
+        let protocol = match (settings.http, address.tls) {
+            (UpstreamHttp::Http2, _) => Protocol::Http2,
+            (UpstreamHttp::Auto, true) => Protocol::Either,
+            (UpstreamHttp::Auto, false) | (UpstreamHttp::Http1, _) => Protocol::Http1,
+        };
+        let mut pool = Client::builder(TokioExecutor::new());
+        pool.pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(settings.keep_alive)
+            .http2_adaptive_window(true);
+        let upgrades = pool.build(Connector::new(address, tls_http1, settings.connect_timeout)?);
+        let connector = Connector::new(address, tls, settings.connect_timeout)?;
+        pool.http2_only(protocol == Protocol::Http2);
+        let anonymous = pool.build(connector.clone());
+        let client = pool.build(connector);
+        let scheme = if address.tls { Scheme::HTTPS } else { Scheme::HTTP };
+        let name = address.authority.clone();
+        let authority = Authority::try_from(name.as_str())
+            .unwrap_or_else(|_| Authority::from_static("upstream.invalid"));
+        let down_until = AtomicU64::new(0);
+        Ok(Self { client, anonymous, upgrades, scheme, authority, protocol, name, down_until })
+    }
+
     /// Whether to try it before those that are passed over. Once its time is over this says so to one
     /// request: should it fail, the others have not waited for it.
     fn may_be_tried(&self, now: Moment) -> bool {
@@ -260,20 +273,25 @@ impl Node {
         }
     }
 
-    fn pool_for(&self, headers: &HeaderMap) -> &Client<Connector, Outgoing> {
+    /// The connections that a request with these headers may use, and what they speak.
+    fn pool_for(&self, headers: &HeaderMap) -> (&Client<Connector, Outgoing>, Protocol) {
         let carries_credential =
             [AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name));
-        if carries_credential { &self.client } else { &self.anonymous }
+        match carries_credential {
+            _ if headers.contains_key(UPGRADE) => (&self.upgrades, Protocol::Http1),
+            true => (&self.client, self.protocol),
+            false => (&self.anonymous, self.protocol),
+        }
     }
 
     /// Makes the URI absolute: the pool wants an authority, HTTP/1 goes on sending only the path.
     /// `Host` and `:authority` never differ (RFC 9113 §8.3.1).
-    fn address<B>(&self, request: &mut Request<B>, names: &Names) {
+    fn address<B>(&self, request: &mut Request<B>, protocol: Protocol, names: &Names) {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        let host = request.headers().get(HOST).filter(|_| self.protocol != Protocol::Http1);
+        let host = request.headers().get(HOST).filter(|_| protocol != Protocol::Http1);
         let named = host.and_then(|host| names.admit(host.as_bytes(), Moment::now()));
         *request.version_mut() = http::Version::HTTP_11;
-        match self.protocol {
+        match protocol {
             Protocol::Http1 => {}
             Protocol::Http2 => {
                 request.headers_mut().remove(HOST);

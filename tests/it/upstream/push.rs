@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use jmap_push_proxy::config::UpstreamPush;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::support::certificate::Ca;
 use crate::support::http::{asking, exchange};
 use crate::support::rig::{EVENT_SOURCE, Rig, address_of};
-use crate::support::upstream::{Canned, Frames, SESSION};
+use crate::support::upstream::{Canned, Door, Frames, SESSION, Upstream};
 use crate::support::wait::within;
 
 const WEBSOCKET: &str = "urn:ietf:params:jmap:websocket";
@@ -148,6 +150,26 @@ async fn a_refused_handshake_passes_as_it_is() {
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
     let seen = rig.upstream.last("/ws");
     assert_eq!(seen.headers["upgrade"], "websocket");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_handshake_goes_by_http1_whatever_tls_offers() {
+    let ca = Ca::new();
+    let upstream = Upstream::behind(Door::Tls(ca.server(&["h2", "http/1.1"]))).await;
+    let rig = Rig::before(upstream, |config| {
+        config.upstream.push = UpstreamPush::Passthrough;
+        config.upstream.ca_file = Some(ca.file().to_owned());
+    });
+    // Connections of HTTP/2 are there already.
+    rig.ask("GET", "/file", "alice").await;
+    handshake(rig.address, "/ws").await;
+    let seen = rig.upstream.last("/ws");
+    assert_eq!(
+        (seen.version, &seen.headers["upgrade"]),
+        (Version::HTTP_11, &"websocket".parse().unwrap())
+    );
+    assert_eq!(rig.upstream.last("/file").version, Version::HTTP_2);
     rig.end().await;
 }
 
