@@ -246,7 +246,12 @@ impl Account {
         for (bit, state) in states {
             if self.state(*bit) != Some(*state) {
                 news |= only(*bit);
-            } else if *bit == EMAIL && self.slot(EMAIL).is_some_and(|slot| slot.changed_at == 0) {
+                continue;
+            }
+            // It may be a return to this state, which no answer under way has seen.
+            let slot = self.slot_mut(*bit);
+            slot.accepted_at = slot.accepted_at.max(now);
+            if *bit == EMAIL && self.slot(EMAIL).is_some_and(|slot| slot.changed_at == 0) {
                 // Known as a baseline only, so its dependents may date from before it.
                 news |= self.dependents(fx);
             }

@@ -300,6 +300,24 @@ fn a_claimed_state_is_probed_unless_it_is_the_known_one() {
     assert_eq!((claim("2").published, claim("2").probe), (0, true));
 }
 
+/// Upstream goes from 1 to 2 and back to 1, and says so: what a probe or a client saw in between must
+/// not stand.
+#[test]
+fn a_claimed_return_to_the_known_state_overtakes_what_is_under_way() {
+    let claimed = [(named("Quota"), state("1"))];
+    let mut rig = Rig::watched(&quota(), &[("Quota", "1")]);
+    rig.0.probe_sent(&key());
+    assert_eq!(rig.0.claim(&key(), &claimed, false, Moment(22)), Outcome::default());
+    let outcome = rig.answer(ALICE, 21, &[("Quota", "2")]);
+    assert_eq!((outcome.published, outcome.probe), (0, true));
+    assert_eq!(rig.probe(24, &[("Quota", "1")]).published, 0);
+
+    let mut rig = Rig::watched(&quota(), &[("Quota", "1")]);
+    assert_eq!(rig.0.claim(&key(), &claimed, false, Moment(22)), Outcome::default());
+    let outcome = rig.observe(21, 23, &[get("Quota", "2")]);
+    assert_eq!((outcome.published, outcome.probe), (0, true));
+}
+
 // --- probes -------------------------------------------------------------------------------------
 
 #[test]
