@@ -26,13 +26,13 @@ pub struct Front {
 #[derive(Debug, thiserror::Error)]
 pub enum Error<E: std::error::Error> {
     /// No port of 127.0.0.1 is to be had.
-    #[error("failed to start the demo server")]
+    #[error("start the demo server")]
     Server(#[source] std::io::Error),
     /// The proxy says why.
-    #[error("failed to start the proxy in front of the demo server")]
+    #[error("start the proxy in front of the demo server")]
     Proxy(#[source] E),
     /// Standard output is closed.
-    #[error("failed to print where the demo is")]
+    #[error("print where the demo is")]
     Print(#[source] std::io::Error),
 }
 
@@ -52,7 +52,9 @@ pub async fn start<E: std::error::Error>(
     let server = Server::start(drain).await.map_err(Error::Server)?;
     let upstream = server.address;
     let front = start_proxy(server).await.map_err(Error::Proxy)?;
-    write!(out, "{}", Guide { front: &front, upstream }).map_err(Error::Print)?;
+    // In one piece: who reads it may stop at the line they look for.
+    let guide = Guide { front: &front, upstream }.to_string();
+    out.write_all(guide.as_bytes()).map_err(Error::Print)?;
     out.flush().map_err(Error::Print)?;
     Ok(front)
 }

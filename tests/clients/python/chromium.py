@@ -7,8 +7,10 @@ import collections
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 
 SWITCHES = [
     "--headless=new", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu",
@@ -31,7 +33,7 @@ class Chromium:
             ["bash", "-c", redirect, "chromium", browser, *SWITCHES, *sandbox, *switches,
              f"--user-data-dir={self.profile}", "about:blank"],
             pass_fds=(to_browser, from_browser), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -50,9 +52,14 @@ class Chromium:
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
+        # Its children are of its process group, and may write a moment longer.
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        shutil.rmtree(self.profile, ignore_errors=True)
+        for _ in range(100):
+            shutil.rmtree(self.profile, ignore_errors=True)
+            if not os.path.exists(self.profile):
+                break
+            time.sleep(0.02)
 
     def ask(self, method, **parameters):
         """The result of a command; raises what the browser says against it."""
