@@ -6,12 +6,14 @@
 //! | [`encode`] | events as bytes |
 //!
 //! The response's head is sent with a first comment at once (T-SSE-5), so that nothing between us
-//! and the client waits for an event that may be hours away.
+//! and the client waits for an event that may be hours away. A first connection waits for the states
+//! it starts from, but not for long: a change that follows the head must not be taken for one of them.
 
 pub mod encode;
 pub mod query;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::request::Parts;
@@ -31,6 +33,9 @@ use crate::streams::{Engine, Feed, Plan};
 
 /// Longest `Last-Event-ID` looked at; our tokens are shorter (T-SSE-9).
 const MOST_ID_BYTES: usize = 4096;
+
+/// The longest a response's head waits for the first probe: far less than any client does.
+const MOST_BASELINE_WAIT: Duration = Duration::from_millis(250);
 
 /// Seconds after which a client that was refused for want of room should try again.
 const RETRY_SECONDS: u32 = 30;
@@ -95,7 +100,8 @@ impl EventSources {
             }
         };
         let (engine, plan) = (Arc::clone(&self.engine), Arc::clone(&self.plan));
-        let feed = Feed::new(subscriber, engine, plan, query.ping, query.close_after_state);
+        let mut feed = Feed::new(subscriber, engine, plan, query.ping, query.close_after_state);
+        feed.settle(MOST_BASELINE_WAIT).await;
         self.response(feed, request.version)
     }
 

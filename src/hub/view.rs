@@ -1,8 +1,10 @@
 //! Subscribers of one credential that want the same: they share what is encoded for them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -156,14 +158,15 @@ pub struct Subscriber {
     wake: Arc<Wake>,
     /// Number of the last publication this subscriber has been given.
     given: u64,
-    /// A reconnecting client's token, until it has been compared with fresh states.
+    /// A reconnecting client's token, until it has been compared with fresh states; or none, for a
+    /// client that came before these were known.
     resume: Option<Box<Resume>>,
 }
 
-/// What a client that comes back says it has been given.
+/// What a client says it has been given, or may have fetched.
 #[derive(Debug)]
 struct Resume {
-    /// `None` for a token that is not ours: everything current is sent.
+    /// `None` where there is none or it is not ours: everything current is sent.
     token: Option<Token>,
     /// The accounts it has been compared with: each as soon as its baseline is known, so that one
     /// which upstream cannot answer for holds back no other.
@@ -177,6 +180,37 @@ impl Subscriber {
         let resume = last_event_id
             .map(|id| Box::new(Resume { token: Token::parse(id), compared: HashSet::new() }));
         Self { hub, view, wake, given, resume }
+    }
+
+    /// Waits until it is known what a first connection starts from: what changes later is told, what
+    /// changed before is the client's to fetch. Not longer than `patience`: what is still unknown
+    /// then is told once it is known, changed or not, for nobody can say which.
+    ///
+    /// Cancel safety: may be dropped at any time.
+    pub async fn settle(&mut self, patience: Duration) {
+        if self.resume.is_some() {
+            return;
+        }
+        let settled = poll_fn(|cx| {
+            self.wake.register(cx);
+            if self.settled().is_ok() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        if tokio::time::timeout(patience, settled).await.is_err()
+            && let Err(compared) = self.settled()
+        {
+            self.resume = Some(Box::new(Resume { token: None, compared }));
+        }
+    }
+
+    /// Whether all baselines are known, else the accounts whose are.
+    fn settled(&self) -> Result<(), HashSet<AccountId>> {
+        let inner = self.hub.lock();
+        let Some(audience) = inner.audience(self.view.audience) else { return Ok(()) };
+        let settled = |key: &&AccountKey| inner.tracker.is_settled(key);
+        if audience.keys().all(|key| settled(&key)) {
+            return Ok(());
+        }
+        Err(audience.keys().filter(settled).map(|key| key.id.clone()).collect())
     }
 
     /// The bell that rings when there may be something to take.

@@ -88,6 +88,11 @@ impl Feed {
         }
     }
 
+    /// See [`Subscriber::settle`].
+    pub async fn settle(&mut self, patience: Duration) {
+        self.subscriber.settle(patience).await;
+    }
+
     /// The next bytes to write; `None` after the last. The caller polls again only when they are
     /// written, so that whatever happens meanwhile is merged.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {

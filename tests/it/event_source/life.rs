@@ -215,3 +215,28 @@ async fn streams_outlive_an_upstream_that_is_out_of_order() {
     stream.told(&account_of("alice"), "Email", &new).await;
     rig.end().await;
 }
+
+/// What comes after the head must be told, so what the stream starts from is known before it.
+#[tokio::test]
+async fn upstream_is_asked_before_the_head_is_sent() {
+    let rig = Rig::start(|config| config.probe.interval = SECOND).await;
+    let mut stream = rig.events("alice", ALL).await;
+    assert!(rig.upstream.times_asked(&account_of("alice")) > 0);
+    let new = rig.upstream.mail(|mail| mail.change(&account_of("alice"), "Identity"));
+    stream.told(&account_of("alice"), "Identity", &new).await;
+    rig.end().await;
+}
+
+/// The first probe is slow: what changed since the client fetched its states, nobody knows.
+#[tokio::test]
+async fn what_a_stream_starts_from_is_told_if_it_was_not_known_in_time() {
+    let rig = Rig::start(|_| {}).await;
+    let answers = Arc::new(Semaphore::new(0));
+    rig.upstream.fail(&account_of("alice"), Fault::Hold(Arc::clone(&answers)), 1);
+    let mut stream = rig.events("alice", ALL).await;
+    answers.add_permits(1);
+    let changed = stream.state().await.changed();
+    let now = rig.upstream.mail(|mail| mail.state(&account_of("alice"), "Identity"));
+    assert_eq!(changed[&account_of("alice")]["Identity"], now);
+    rig.end().await;
+}
