@@ -66,7 +66,7 @@ impl Cors {
         }
         let mut response = reply::empty(StatusCode::NO_CONTENT);
         let answer = response.headers_mut();
-        if self.allow(headers, answer) {
+        if self.allow(headers.get(ORIGIN), answer) {
             answer.insert(ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
             answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
             answer.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
@@ -74,34 +74,45 @@ impl Cors {
         Some(response)
     }
 
-    /// Adds to a response what lets a listed origin read it. `ours` as for [`Self::preflight`].
-    pub fn write(&self, request: &HeaderMap, response: &mut HeaderMap, ours: bool) {
+    /// Whether a page of `origin` may open streams: of our own origin, or a listed one. Browsers send
+    /// cached credentials from any page, and a stream that no page may read would still take a place.
+    #[must_use]
+    pub fn admits(&self, origin: &HeaderValue, our_own: &str) -> bool {
+        origin.as_bytes() == our_own.as_bytes() || self.lists(origin)
+    }
+
+    /// Adds to the response to a request from a page of `origin` what lets it read that, if the origin
+    /// is listed. `ours` as for [`Self::preflight`].
+    pub fn write(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap, ours: bool) {
         if self.settings.mode == CorsMode::Upstream && !ours {
             return;
         }
         for name in &OF_UPSTREAM {
             response.remove(name);
         }
-        if self.allow(request, response) {
+        if self.allow(origin, response) {
             response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
         }
     }
 
     /// Names the origin if it is listed. `Vary` is due whenever the list could have mattered.
-    fn allow(&self, request: &HeaderMap, response: &mut HeaderMap) -> bool {
+    fn allow(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap) -> bool {
         if self.settings.origins.is_empty() {
             return false;
         }
         response.append(VARY, HeaderValue::from_static("Origin"));
-        let Some(origin) = request.get(ORIGIN) else { return false };
-        let listed =
-            self.settings.origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
+        let Some(origin) = origin else { return false };
+        let listed = self.lists(origin);
         if listed {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             let yes = HeaderValue::from_static("true");
             response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
         }
         listed
+    }
+
+    fn lists(&self, origin: &HeaderValue) -> bool {
+        self.settings.origins.iter().any(|known| known.as_bytes() == origin.as_bytes())
     }
 }
 
@@ -157,10 +168,12 @@ mod tests {
         let upstreams =
             || HeaderMap::from_iter([(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))]);
         let mut response = upstreams();
-        cors(CorsMode::Own).write(&asking("https://other.example"), &mut response, false);
+        let other = HeaderValue::from_static("https://other.example");
+        cors(CorsMode::Own).write(Some(&other), &mut response, false);
         assert!(!response.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
         let mut response = upstreams();
-        cors(CorsMode::Upstream).write(&asking(WEBMAIL), &mut response, false);
+        let listed = HeaderValue::from_static(WEBMAIL);
+        cors(CorsMode::Upstream).write(Some(&listed), &mut response, false);
         assert_eq!(response[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
         assert!(
             cors(CorsMode::Upstream).preflight(&Method::OPTIONS, &asking(WEBMAIL), false).is_none()

@@ -3,16 +3,18 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, UPGRADE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, ORIGIN, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Level;
 
 use super::cors::Cors;
 use super::guard::Handle;
 use super::redirect::Redirects;
 use super::router::{Route, Router};
 use crate::api::Calls;
+use crate::clock::Moment;
 use crate::config::{Config, UpstreamPush};
 use crate::drain::Drain;
 use crate::event_source::EventSources;
@@ -120,14 +122,29 @@ impl Dispatch {
         if let Some(response) = preflight {
             return response;
         }
-        let asked = request.headers().clone();
+        let page = request.headers().get(ORIGIN).cloned();
+        let strange = page
+            .as_ref()
+            .filter(|_| ours)
+            .is_some_and(|page| !self.cors.admits(page, &self.sessions.public_origin(&origin)));
+        let told = tracing::enabled!(Level::DEBUG)
+            .then(|| (request.method().clone(), route.name(), Moment::now()));
         let from = From { peer: &peer, origin: &origin, connection };
-        let mut response = self.answer(route, request, &from).await;
+        let mut response = if strange {
+            let detail = "event streams are for pages of this origin and those of cors.origins";
+            reply::problem(&Problem::new(403, detail))
+        } else {
+            self.answer(route, request, &from).await
+        };
+        if let Some((method, route, began)) = told {
+            let (status, ms) = (response.status().as_u16(), Moment::now().since(began).as_millis());
+            tracing::debug!(route, %method, status, ms, client = ?origin.client, "answered");
+        }
         if response.headers().contains_key(LOCATION) {
             let public_origin = self.sessions.public_origin(&origin);
             self.redirects.rewrite(response.headers_mut(), &host, &public_origin);
         }
-        self.cors.write(&asked, response.headers_mut(), ours);
+        self.cors.write(page.as_ref(), response.headers_mut(), ours);
         response
     }
 

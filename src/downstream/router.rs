@@ -21,6 +21,19 @@ pub enum Route {
     Forward,
 }
 
+impl Route {
+    /// As the log calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::EventSource => "event_source",
+            Self::Session(_) => "session",
+            Self::Api => "api",
+            Self::Forward => "forward",
+        }
+    }
+}
+
 /// Our paths.
 #[derive(Debug, Clone)]
 pub struct Router {

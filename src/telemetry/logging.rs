@@ -4,19 +4,17 @@
 //!
 //! | field | meaning |
 //! |---|---|
-//! | `request_id` | one request of a client, the same in every line about it |
 //! | `route` | which part of the proxy answered: `session`, `api`, `event_source`, `forward` |
-//! | `method`, `status` | of HTTP |
-//! | `upstream` | address of the JMAP server that was asked |
-//! | `upstream_ms`, `total_ms` | time until upstream's response head, and until the end |
-//! | `account_hash`, `user_hash` | keyed hash, the same as long as the process lives |
-//! | `data_type` | JMAP data type (`Email`) |
+//! | `method`, `status` | of HTTP; `method` of JMAP (`Email/get`) where a probe is meant |
+//! | `ms` | milliseconds until the response's head |
+//! | `client` | address of the client, as far as trusted proxies tell it |
+//! | `address` | which address of `upstream.url` |
+//! | `data_type`, `capability` | of JMAP |
 //! | `part`, `reason`, `remedy` | of [`super::health`]: what is degraded, why, what to do |
-//! | `outcome` | from a closed set, as in the metrics |
+//! | `source` | who sent a notification |
 //! | `error` | a failure and its causes, outermost first |
-//! | `peer` | address of the other end of a connection |
 //!
-//! Never in it: credentials, account ids in clear, bodies, push URLs.
+//! Each request has one line, at level `debug`. Never in it: credentials, account ids, users, bodies.
 
 use std::io;
 
