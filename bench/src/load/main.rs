@@ -9,10 +9,12 @@
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 mod http;
+mod own;
 mod post;
 mod process;
 mod start;
 mod streams;
+mod tls;
 mod upstream;
 
 use std::io;
@@ -27,6 +29,12 @@ enum Load {
     Fanout(streams::Fanout),
     /// Event streams of which some never read.
     Stall(streams::Stall),
+    /// Streams that come back with the id of their last event.
+    Reconnect(streams::Reconnect),
+    /// Changes in many accounts, each told to its own stream.
+    Own(own::Own),
+    /// Holds event streams over TLS.
+    Tls(tls::Tls),
     /// API calls, one after another on each connection.
     Post(post::Post),
     /// Starts a program and tells when it serves and what it holds when idle.
@@ -42,19 +50,19 @@ enum Load {
 struct Arguments {
     #[command(subcommand)]
     load: Load,
-    /// What cargo adds when it runs a benchmark.
-    #[arg(long, hide = true, global = true)]
-    bench: bool,
 }
 
 fn main() -> io::Result<()> {
-    let Arguments { load, .. } = Arguments::parse();
+    let Arguments { load } = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         match load {
             Load::Fanout(fanout) => fanout.run().await,
             Load::Stall(stall) => stall.run().await,
+            Load::Reconnect(reconnect) => reconnect.run().await,
+            Load::Own(own) => own.run().await,
+            Load::Tls(tls) => tls.run().await,
             Load::Post(post) => post.run().await,
             Load::Start(start) => start.run().await,
             Load::Upstream { listen } => upstream::serve(listen).await,

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::http::{Target, exchange, head};
+use crate::http::{Target, exchange, head, receive};
 use crate::process::{Memory, Server};
 use crate::tell;
 
@@ -65,6 +65,9 @@ pub(crate) struct Fanout {
     /// How many events.
     #[arg(long, default_value_t = 10)]
     events: usize,
+    /// For how many seconds to look at what idle streams cost in processor time.
+    #[arg(long, default_value_t = 0)]
+    watch: u64,
     /// Whether to close all streams at the end and look at the server 30 s later.
     #[arg(long)]
     disconnect: bool,
@@ -86,6 +89,22 @@ pub(crate) struct Stall {
     events: usize,
 }
 
+/// See [`crate::Load::Reconnect`].
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reconnect {
+    #[command(flatten)]
+    subject: Subject,
+    /// How many streams.
+    #[arg(long)]
+    streams: usize,
+    /// Says how many requests upstream has answered.
+    #[arg(long)]
+    count: Target,
+}
+
+/// A stream, and its first bytes.
+type Opened = (TcpStream, Vec<u8>);
+
 /// What arrives at all streams.
 #[derive(Debug)]
 struct Tally {
@@ -106,7 +125,7 @@ struct Tally {
 
 impl Fanout {
     pub(crate) async fn run(self) -> io::Result<()> {
-        let Self { subject, streams, users, events, disconnect } = self;
+        let Self { subject, streams, users, events, watch, disconnect } = self;
         let before = subject.server.memory()?;
         let tally = Rc::new(Tally::new()?);
         let opened = Instant::now();
@@ -114,6 +133,15 @@ impl Fanout {
         tell("connects_per_second", count(streams) / opened.elapsed().as_secs_f64());
         sleep(SETTLE).await;
         per_stream("idle", subject.server.memory()?, before, streams);
+        if watch > 0 {
+            let (spent, began) = (subject.server.processor()?, Instant::now());
+            sleep(Duration::from_secs(watch)).await;
+            let spent = subject.server.processor()? - spent;
+            tell(
+                "idle_percent_of_a_core",
+                100.0 * spent.as_secs_f64() / began.elapsed().as_secs_f64(),
+            );
+        }
         if events > 0 {
             let spent = subject.server.processor()?;
             let already = tally.deliveries.get();
@@ -166,6 +194,59 @@ impl Stall {
     }
 }
 
+impl Reconnect {
+    /// One event is missed by all of them.
+    pub(crate) async fn run(self) -> io::Result<()> {
+        let Self { mut subject, streams, count } = self;
+        let tally = Rc::new(Tally::new()?);
+        let mut open = subject.open(&tally, streams, 0).await?;
+        let (mut witness, _) = subject.stream(0, None, None).await?;
+        subject.events(&tally, streams, 1).await?;
+        let mut told = Vec::new();
+        let id = loop {
+            receive(&mut witness, &mut told).await?;
+            let text = String::from_utf8_lossy(&told);
+            let id = text.split_once("\nid:").and_then(|(_, rest)| rest.split_once('\n'));
+            if let Some((id, _)) = id {
+                break id.trim().to_owned();
+            }
+        };
+        drop(witness);
+        open.shutdown().await;
+        sleep(SETTLE).await;
+        let mut buffer = Vec::new();
+        let request = subject.trigger.request("POST", &subject.headers, &subject.body);
+        let mut connection = subject.trigger.connect(0, None).await?;
+        exchange(&mut connection, request.as_bytes(), &mut buffer).await?;
+        let asked = requests(&count).await?;
+        let tally = Rc::new(Tally::new()?);
+        subject.headers.push(format!("Last-Event-ID: {id}"));
+        tally.make();
+        let _open = subject.open(&tally, streams, 0).await?;
+        tell("connected_ms", tally.made.get().elapsed().as_secs_f64() * 1000.0);
+        while tally.reached.get() < streams {
+            if tally.made.get().elapsed() > PATIENCE {
+                let reached = tally.reached.get();
+                return Err(io::Error::other(format!("{reached} of {streams} reached")));
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        tell("all_told_ms", tally.made.get().elapsed().as_secs_f64() * 1000.0);
+        tell("upstream_requests", self::count(requests(&count).await? - asked));
+        Ok(())
+    }
+}
+
+/// How many requests upstream has answered.
+async fn requests(count: &Target) -> io::Result<u64> {
+    let mut buffer = Vec::new();
+    let mut connection = count.connect(0, None).await?;
+    exchange(&mut connection, count.request("GET", &[], "").as_bytes(), &mut buffer).await?;
+    let text = String::from_utf8_lossy(&buffer);
+    let body = text.rsplit("\r\n").next().unwrap_or_default();
+    body.parse().map_err(io::Error::other)
+}
+
 impl Subject {
     /// Opens streams and lets them run; they end when the set is dropped.
     async fn open(
@@ -175,7 +256,7 @@ impl Subject {
         users: usize,
     ) -> io::Result<JoinSet<()>> {
         let mut running = JoinSet::new();
-        let mut opening: JoinSet<io::Result<TcpStream>> = JoinSet::new();
+        let mut opening: JoinSet<io::Result<Opened>> = JoinSet::new();
         for n in 0..streams + OPENING {
             if n >= OPENING
                 && let Some(stream) = opening.join_next().await
@@ -196,13 +277,13 @@ impl Subject {
         Ok(running)
     }
 
-    /// Opens one stream, as far as the response's head.
+    /// Opens one stream, as far as the response's head; what came along with that is given, too.
     async fn stream(
         &self,
         n: usize,
         user: Option<usize>,
         buffer: Option<u32>,
-    ) -> io::Result<TcpStream> {
+    ) -> io::Result<Opened> {
         let mut headers = self.headers.clone();
         headers.push("Accept: text/event-stream".to_owned());
         if let Some(user) = user {
@@ -212,8 +293,8 @@ impl Subject {
         let mut stream = self.url.connect(n, buffer).await?;
         let request = self.url.request("GET", &headers, "");
         tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
-        head(&mut stream).await?;
-        Ok(stream)
+        let first = head(&mut stream).await?;
+        Ok((stream, first))
     }
 
     /// Makes events, each when the one before has reached all; the median of how many milliseconds
@@ -265,8 +346,13 @@ impl Tally {
     }
 
     /// Counts what arrives on one stream.
-    async fn read(self: Rc<Self>, stream: TcpStream) {
+    async fn read(self: Rc<Self>, (stream, first): Opened) {
         let (mut round, mut matched) = (0, 0);
+        let events = data_lines(&first, &mut matched);
+        drop(first);
+        if events > 0 {
+            self.arrived(events, &mut round);
+        }
         while stream.readable().await.is_ok() {
             // Not held while waiting: ten thousand of them would be.
             let mut buffer = [0; 2048];
@@ -324,7 +410,7 @@ fn data_lines(bytes: &[u8], matched: &mut usize) -> u64 {
     lines
 }
 
-fn per_stream(name: &str, now: Memory, before: Memory, streams: usize) {
+pub(crate) fn per_stream(name: &str, now: Memory, before: Memory, streams: usize) {
     let private = difference(now.private, before.private);
     let resident = difference(now.resident, before.resident);
     tell(&format!("{name}_private_bytes_per_stream"), private / count(streams));

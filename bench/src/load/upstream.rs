@@ -3,7 +3,7 @@
 //!
 //! No e-mail, no rules. It also is the origin that Pushpin asks what to do with a stream.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -18,13 +18,17 @@ use crate::http::{field, find, receive};
 /// The account of `post`'s calls, answered with a body made beforehand.
 const CALLED: &[u8] = br#""accountId":"bench""#;
 
-/// States of accounts.
-type States = Rc<RefCell<HashMap<String, u64>>>;
+/// States of accounts, and how many requests were answered.
+#[derive(Debug, Default)]
+struct Served {
+    states: RefCell<HashMap<String, u64>>,
+    requests: Cell<u64>,
+}
 
 /// Serves until the process ends.
 pub(crate) async fn serve(listen: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
-    let states = States::default();
+    let served = Rc::<Served>::default();
     let emails: Rc<str> = response(&json!({
         "methodResponses": [["Email/get", {
             "accountId": "bench",
@@ -38,13 +42,13 @@ pub(crate) async fn serve(listen: SocketAddr) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let (states, emails) = (Rc::clone(&states), Rc::clone(&emails));
+        let (served, emails) = (Rc::clone(&served), Rc::clone(&emails));
         // A connection that breaks is the client's business.
-        tokio::task::spawn_local(async move { _ = connection(stream, &states, &emails).await });
+        tokio::task::spawn_local(async move { _ = connection(stream, &served, &emails).await });
     }
 }
 
-async fn connection(mut stream: TcpStream, states: &States, emails: &str) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, served: &Served, emails: &str) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(8 * 1024);
     loop {
         let body_at = loop {
@@ -64,14 +68,18 @@ async fn connection(mut stream: TcpStream, states: &States, emails: &str) -> io:
         if find(&body[..body.len().min(256)], CALLED).is_some() {
             stream.write_all(emails.as_bytes()).await?;
         } else {
-            stream.write_all(answer(&head, body, states).as_bytes()).await?;
+            stream.write_all(answer(&head, body, served).as_bytes()).await?;
         }
         buffer.drain(..end);
     }
 }
 
-fn answer(head: &str, body: &[u8], states: &States) -> String {
+fn answer(head: &str, body: &[u8], served: &Served) -> String {
     let path = head.split(' ').nth(1).unwrap_or_default();
+    if path == "/count" {
+        return response(&json!(served.requests.get()));
+    }
+    served.requests.set(served.requests.get() + 1);
     if path.starts_with("/held") {
         // Pushpin's GRIP: keep the client, and add it to this channel.
         return "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nGrip-Hold: stream\r\n\
@@ -85,7 +93,7 @@ fn answer(head: &str, body: &[u8], states: &States) -> String {
         return "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_owned();
     };
     let calls = request["methodCalls"].as_array().map_or(&[][..], Vec::as_slice);
-    let responses: Vec<_> = calls.iter().map(|call| method(call, states)).collect();
+    let responses: Vec<_> = calls.iter().map(|call| method(call, served)).collect();
     response(&json!({ "methodResponses": responses, "sessionState": "0" }))
 }
 
@@ -95,10 +103,14 @@ fn account(head: &str) -> String {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("authorization").then_some(value.trim())
     });
-    let number =
-        credential.unwrap_or_default().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    account_of(credential.unwrap_or_default())
+}
+
+/// The account that a credential, as `Authorization` has it, stands for.
+pub(crate) fn account_of(credential: &str) -> String {
+    let number = credential.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("u{number:016x}")
 }
 
@@ -138,10 +150,10 @@ fn session(account: &str) -> Value {
 }
 
 /// One method call's response.
-fn method(call: &Value, states: &States) -> Value {
+fn method(call: &Value, served: &Served) -> Value {
     let (name, arguments, id) = (&call[0], &call[1], &call[2]);
     let account = arguments["accountId"].as_str().unwrap_or_default();
-    let mut states = states.borrow_mut();
+    let mut states = served.states.borrow_mut();
     let state = states.entry(account.to_owned()).or_insert(1);
     let verb = name.as_str().and_then(|name| name.split('/').nth(1)).unwrap_or_default();
     let result = match verb {
