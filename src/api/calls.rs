@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::memory::{Held, Memory, Unread};
 use super::tap::Tap;
 use super::{Changes, Verdict, facts};
-use crate::auth::{Authority, Principal};
+use crate::auth::{Authority, CredentialKey, Credentials, Principal};
 use crate::clock::Moment;
 use crate::config::Limits;
 use crate::http::body::BodyError;
@@ -63,8 +63,7 @@ impl Calls {
         let key = authority.key(request.headers());
         let principal = key.and_then(|key| authority.known(key));
         let (mut parts, body) = request.into_parts();
-        let Held { bytes: body, place: _place } = match self.read(body, principal.as_deref()).await
-        {
+        let Held { bytes: body, _place } = match self.read(body, principal.as_deref()).await {
             Ok(held) => held,
             Err(refused) => return *refused,
         };
@@ -74,9 +73,13 @@ impl Calls {
         };
         parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let is_stranger = principal.is_none() && written.changes != Changes::Nothing;
+        let credentials = is_stranger.then(|| Arc::new(Credentials::from_headers(&parts.headers)));
         let caller = Caller {
             wiring: self.wiring.clone(),
+            key,
             principal,
+            credentials,
             written,
             sent: Moment::now(),
             known: false,
@@ -125,6 +128,10 @@ impl Calls {
         body: &Bytes,
         principal: Option<&Principal>,
     ) -> Result<Written, Box<Response<Body>>> {
+        if principal.is_none() && headers.contains_key(CONTENT_ENCODING) {
+            // Unpacking is work, which nobody gets us to do unless upstream knows them.
+            return Ok(Written::UNREAD);
+        }
         let plain = match decode(headers, body.clone(), self.limits.request_size) {
             Ok(plain) => plain,
             Err(error) => {
@@ -136,15 +143,11 @@ impl Calls {
             }
         };
         // What cannot be read here upstream may read all the same.
-        let changes =
-            super::Request::scan(&plain).map_or(Changes::Any, |request| request.changes());
-        Ok(match changes {
-            Changes::Nothing => Written::Nothing,
-            Changes::Accounts(accounts) => Written::Perhaps(accounts),
-            Changes::Any => Written::Perhaps(
-                principal.map_or(Vec::new(), |p| p.accounts.keys().cloned().collect()),
-            ),
-        })
+        let read = super::Request::scan(&plain);
+        Ok(read.map_or(Written::UNREAD, |request| Written {
+            changes: request.changes(),
+            told: request.tells_states(),
+        }))
     }
 
     /// Sends the response on, tapped if it is one that tells states.
@@ -155,6 +158,9 @@ impl Calls {
         suffix: Arc<str>,
     ) -> Response<Body> {
         clean_response(response.headers_mut());
+        if let (StatusCode::UNAUTHORIZED, Some(key)) = (response.status(), caller.key) {
+            self.wiring.authority.refused(key);
+        }
         // Refused as a whole, so nothing was written.
         caller.known = response.status().is_client_error();
         if !response.status().is_success() || !is_json(response.headers()) {
@@ -187,17 +193,24 @@ impl Calls {
 }
 
 /// What a request may have written.
-enum Written {
-    Nothing,
-    /// These accounts.
-    Perhaps(Vec<AccountId>),
+struct Written {
+    changes: Changes,
+    /// A whole response without errors says to what states that led.
+    told: bool,
+}
+
+impl Written {
+    const UNREAD: Self = Self { changes: Changes::Any, told: false };
 }
 
 /// Who made a request, and when: what the response is judged by. Dropped before a response was read,
 /// whatever the reason (a failure, a client that went away), nobody knows what was written (A6).
 struct Caller {
     wiring: Wiring,
+    key: Option<CredentialKey>,
     principal: Option<Arc<Principal>>,
+    /// For a caller of whom nothing is known, where it may come to matter who it is.
+    credentials: Option<Arc<Credentials>>,
     written: Written,
     sent: Moment,
     /// It is known what was written, or that nothing was.
@@ -206,9 +219,30 @@ struct Caller {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        if let (false, Written::Perhaps(accounts)) = (self.known, &self.written) {
-            self.wiring.hub.unknown(accounts);
+        let changes = std::mem::replace(&mut self.written.changes, Changes::Nothing);
+        if self.known || changes == Changes::Nothing {
+            return;
         }
+        let hub = Arc::clone(&self.wiring.hub);
+        if let Some(principal) = &self.principal {
+            return hub.unknown(principal, &concerned(changes, principal));
+        }
+        let (Some(key), Some(credentials)) = (self.key, self.credentials.take()) else { return };
+        // Nobody's word is taken for what accounts they may write to.
+        self.wiring.authority.introduce(key, credentials, move |principal| {
+            let mut accounts = concerned(changes, principal);
+            accounts.retain(|account| principal.accounts.contains_key(account));
+            hub.unknown(principal, &accounts);
+        });
+    }
+}
+
+/// The accounts that a request of `principal`'s may have changed.
+fn concerned(changes: Changes, principal: &Principal) -> Vec<AccountId> {
+    match changes {
+        Changes::Nothing => Vec::new(),
+        Changes::Accounts(accounts) => accounts,
+        Changes::Any => principal.accounts.keys().cloned().collect(),
     }
 }
 
@@ -236,7 +270,7 @@ impl Caller {
             authority.session_changed(principal);
         }
         let doubtful = observed.errors.iter().any(super::MethodError::may_have_changed);
-        self.known = certain && !doubtful;
+        self.known = certain && !doubtful && self.written.told;
     }
 }
 

@@ -1,7 +1,8 @@
 //! API requests in memory: each whole, all of them within one limit (architecture D5).
 //!
 //! Memory is taken as bytes arrive, so that a client has to send what it wants to occupy, and must
-//! keep sending: what it announces costs nothing.
+//! keep sending: what it announces costs nothing. The first bytes of each request come out of a part
+//! of their own, so that large ones cannot keep the usual small ones out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +15,23 @@ use tokio::time::{Instant, timeout_at};
 use crate::http::Body;
 use crate::http::body::{BodyError, Gathered};
 
-/// Bytes a second at which a request must come, on average, once its first bytes had the time that
-/// silence is allowed to take.
+/// Bytes a second at which a request must come, over each time that silence may take.
 const LEAST_RATE: u32 = 1024;
 
 /// What one permit stands for.
 const UNIT: usize = 1024;
 
+/// Units of a request that count as small.
+const SMALL: usize = 64;
+
 /// See the module. When full: [`Unread::Full`].
 #[derive(Debug)]
 pub(super) struct Memory {
-    units: Arc<Semaphore>,
+    /// An eighth of all: the first [`Self::share`] units of each request.
+    small: Arc<Semaphore>,
+    share: usize,
+    /// The others.
+    large: Arc<Semaphore>,
     patience: Duration,
 }
 
@@ -32,7 +39,14 @@ pub(super) struct Memory {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) _place: Place,
+}
+
+/// What a request occupies.
+#[derive(Debug)]
+pub(super) struct Place {
+    small: OwnedSemaphorePermit,
+    large: OwnedSemaphorePermit,
 }
 
 /// Why a body was not read.
@@ -49,7 +63,12 @@ pub(super) enum Unread {
 impl Memory {
     /// Room for `bytes`; a body may be silent for `patience`.
     pub(super) fn new(bytes: usize, patience: Duration) -> Self {
-        Self { units: Arc::new(Semaphore::new((bytes / UNIT).max(1))), patience }
+        let units = bytes / UNIT;
+        let small = (units / 8).max(1);
+        let large = units.saturating_sub(small);
+        let share = small.min(SMALL);
+        let [small, large] = [small, large].map(|units| Arc::new(Semaphore::new(units)));
+        Self { small, share, large, patience }
     }
 
     /// Reads a body to its end, at most `limit` bytes.
@@ -57,31 +76,34 @@ impl Memory {
     /// # Errors
     /// [`Unread`].
     pub(super) async fn read(&self, mut body: Body, limit: usize) -> Result<Held, Unread> {
-        let began = Instant::now();
         let mut gathered = Gathered::default();
-        let mut place: Option<OwnedSemaphorePermit> = None;
+        let mut place = Place { small: take(&self.small, 0)?, large: take(&self.large, 0)? };
+        let (mut due, mut arrived) = (Instant::now() + self.patience, 0);
+        // A request that is not over by then must have brought so much since.
+        let least = self.patience.as_secs().saturating_mul(LEAST_RATE.into());
         loop {
-            let arrived = u32::try_from(gathered.len()).unwrap_or(u32::MAX);
-            let due = began + self.patience + Duration::from_secs((arrived / LEAST_RATE).into());
-            let Some(frame) = timeout_at(due, body.frame())
-                .await
-                .map_err(|_| BodyError::Slow(LEAST_RATE))?
-                .transpose()?
-            else {
-                return Ok(Held { bytes: gathered.into_bytes(), place });
+            let frame = match timeout_at(due, body.frame()).await {
+                Ok(Some(frame)) => frame?,
+                Ok(None) => return Ok(Held { bytes: gathered.into_bytes(), _place: place }),
+                Err(_) if (gathered.len() - arrived) as u64 >= least => {
+                    (due, arrived) = (due + self.patience, gathered.len());
+                    continue;
+                }
+                Err(_) => return Err(BodyError::Slow(LEAST_RATE).into()),
             };
             gathered.push(frame, limit)?;
-            let held = place.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            let more = gathered.len().div_ceil(UNIT).saturating_sub(held);
-            let more = u32::try_from(more).unwrap_or(u32::MAX);
-            let more = Arc::clone(&self.units).try_acquire_many_owned(more);
-            let more = more.map_err(|_| Unread::Full)?;
-            match &mut place {
-                Some(place) => place.merge(more),
-                None => place = Some(more),
-            }
+            let units = gathered.len().div_ceil(UNIT);
+            let small = units.min(self.share) - place.small.num_permits();
+            let large = units.saturating_sub(self.share) - place.large.num_permits();
+            place.small.merge(take(&self.small, small)?);
+            place.large.merge(take(&self.large, large)?);
         }
     }
+}
+
+fn take(units: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, Unread> {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    Arc::clone(units).try_acquire_many_owned(count).map_err(|_| Unread::Full)
 }
 
 #[cfg(test)]
@@ -110,6 +132,27 @@ mod tests {
         }
     }
 
+    /// One body, then another.
+    struct Chained<B>(Option<Pin<Box<B>>>, Body);
+
+    impl<B: http_body::Body<Data = Bytes, Error = BodyError>> http_body::Body for Chained<B> {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            if let Some(first) = &mut self.0 {
+                match std::task::ready!(first.as_mut().poll_frame(cx)) {
+                    Some(frame) => return Poll::Ready(Some(frame)),
+                    None => self.0 = None,
+                }
+            }
+            Pin::new(&mut self.1).poll_frame(cx)
+        }
+    }
+
     fn dripping() -> Body {
         Body::boxed(Dripping(Box::pin(tokio::time::sleep(Duration::from_secs(1)))))
     }
@@ -125,7 +168,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_occupies_what_has_come_of_it() {
-        let memory = Memory::new(4 * UNIT, Duration::from_secs(60));
+        // Four units for what is small.
+        let memory = Memory::new(32 * UNIT, Duration::from_secs(60));
         let slow = memory.read(dripping(), 1 << 20);
         tokio::pin!(slow);
         tokio::select! {
@@ -139,6 +183,29 @@ mod tests {
         assert!(matches!(memory.read(two(), 1 << 20).await, Err(Unread::Full)));
         drop(held);
         assert_eq!(memory.read(two(), 1 << 20).await.unwrap().bytes.len(), 2 * UNIT);
+    }
+
+    #[tokio::test]
+    async fn large_requests_leave_room_for_small_ones() {
+        let memory = Memory::new(1024 * UNIT, Duration::from_secs(60));
+        let request = |units| memory.read(Body::from(vec![0; units * UNIT]), 1 << 20);
+        let large = request(SMALL + 896).await.unwrap();
+        assert!(matches!(request(SMALL + 1).await, Err(Unread::Full)));
+        assert_eq!(request(SMALL).await.unwrap().bytes.len(), SMALL * UNIT);
+        drop(large);
+        assert!(request(SMALL + 896).await.is_ok());
+    }
+
+    /// A burst buys no time.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_after_a_burst_is_given_up_no_later() {
+        let memory = Memory::new(1 << 20, Duration::from_secs(60));
+        let burst = http_body_util::Full::new(Bytes::from(vec![0; 100 * UNIT]));
+        let burst = http_body_util::BodyExt::map_err(burst, |never| match never {});
+        let began = Instant::now();
+        let body = Body::boxed(Chained(Some(Box::pin(burst)), dripping()));
+        assert!(memory.read(body, 1 << 20).await.is_err());
+        assert_eq!(began.elapsed().as_secs(), 120);
     }
 
     #[tokio::test]

@@ -160,6 +160,21 @@ impl Authority {
         }
     }
 
+    /// Asks upstream who this is, and goes on with the answer, if it is one, while nobody waits for it.
+    pub fn introduce(
+        self: &Arc<Self>,
+        key: CredentialKey,
+        credentials: Arc<Credentials>,
+        then: impl FnOnce(&Arc<Principal>) + Send + 'static,
+    ) {
+        let asking = self.ask(key, credentials);
+        self.drain.spawn(async move {
+            if let Ok(principal) = asking.await {
+                then(&principal);
+            }
+        });
+    }
+
     fn asking(
         self: &Arc<Self>,
         key: CredentialKey,

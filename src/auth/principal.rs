@@ -50,9 +50,11 @@ impl Principal {
             let names = account.account_capabilities.keys().cloned().collect();
             (id, Access { is_personal: account.is_personal, capabilities: lists.shared(names) })
         });
-        // A Session without a user name is told apart by its accounts.
+        // A Session without a user name is told apart by the accounts that are the user's own: others
+        // come and go.
         let identity = if session.username.is_empty() {
-            session.accounts.keys().fold("\0".to_owned(), |list, id| list + id + "\0")
+            let own = session.accounts.iter().filter(|(_, account)| account.is_personal);
+            own.fold("\0".to_owned(), |list, (id, _)| list + id + "\0")
         } else {
             session.username.clone()
         };

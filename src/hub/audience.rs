@@ -65,8 +65,13 @@ pub(super) struct Inner {
     /// When full (`Limits::accounts` beyond those watched): those that nobody watches are forgotten.
     pub(super) owners: HashMap<AccountId, PrincipalId>,
     max_owners: usize,
-    /// Ids were found to be per user, or the operator says so.
+    /// Ids are per user, as the operator says.
     per_user: bool,
+    /// Ids that were found to be per user.
+    ///
+    /// When full (as many as `owners`): no more are looked for; users whose states differ are still
+    /// found out by the tracker.
+    colliding: HashSet<AccountId>,
 }
 
 /// All live subscribers that authenticated alike.
@@ -106,11 +111,18 @@ impl Inner {
 
     /// Under which key `principal`'s view of an account is kept.
     pub(super) fn key_of(&self, id: &AccountId, principal: PrincipalId) -> AccountKey {
-        if self.per_user {
+        // Who had it first keeps what is known under the bare id.
+        let is_first = !self.per_user && self.owners.get(id) == Some(&principal);
+        if self.is_per_user(id) && !is_first {
             AccountKey::scoped(id.clone(), principal)
         } else {
             self.tracker.key_of(id, principal)
         }
+    }
+
+    /// Whether this id means another account to each user.
+    pub(super) fn is_per_user(&self, id: &AccountId) -> bool {
+        self.per_user || self.colliding.contains(id)
     }
 
     /// Takes an audience from those that see an account.
@@ -133,26 +145,26 @@ impl Inner {
         }
     }
 
-    /// The keys under which all accounts of a principal are kept.
-    fn keys_of(&mut self, principal: &Principal) -> Vec<AccountKey> {
+    /// Notes whose own accounts these are, and which ids turn out to be per user.
+    fn note_owner(&mut self, principal: &Principal) {
         if self.owners.len() >= self.max_owners.saturating_add(self.watchers.len()) {
             let watched: HashSet<&AccountId> = self.watchers.keys().map(|key| &key.id).collect();
             self.owners.retain(|id, _| watched.contains(id));
         }
-        for (id, access) in &principal.accounts {
-            if !access.is_personal {
+        for (id, _) in principal.accounts.iter().filter(|(_, access)| access.is_personal) {
+            let owner = *self.owners.entry(id.clone()).or_insert(principal.id);
+            let is_news = owner != principal.id && !self.is_per_user(id);
+            if !is_news || self.colliding.len() >= self.max_owners {
                 continue;
             }
-            let owner = *self.owners.entry(id.clone()).or_insert(principal.id);
-            if owner != principal.id && !self.per_user {
+            if self.colliding.is_empty() {
                 tracing::warn!(
-                    "two users have the same personal account id: account ids are per user here \
-                     (set upstream.account_scope = \"per_user\" to say so from the start)"
+                    "two users have the same personal account id: it is kept apart for each \
+                     (set upstream.account_scope = \"per_user\" if all are)"
                 );
-                self.per_user = true;
             }
+            self.colliding.insert(id.clone());
         }
-        principal.accounts.keys().map(|id| self.key_of(id, principal.id)).collect()
     }
 }
 
@@ -168,6 +180,7 @@ impl Hub {
             owners: HashMap::new(),
             max_owners: limits.accounts.max(1),
             per_user: limits.scope == AccountScope::PerUser,
+            colliding: HashSet::new(),
         };
         Arc::new(Self { inner: Mutex::new(inner), probes: Probes::default(), limits })
     }
@@ -260,7 +273,9 @@ impl Hub {
     /// Gives an audience the accounts of `principal`, as its credential's Session now lists them.
     /// Accounts that are gone are withdrawn at once; one that came counts as all new.
     fn adopt(&self, inner: &mut Inner, credential: CredentialKey, principal: &Arc<Principal>) {
-        let keys = inner.keys_of(principal);
+        inner.note_owner(principal);
+        let keys: Vec<_> =
+            principal.accounts.keys().map(|id| inner.key_of(id, principal.id)).collect();
         let joined = inner.tracker.advance();
         let Some(audience) = inner.audiences.get_mut(&credential) else { return };
         let live = !audience.views.is_empty();

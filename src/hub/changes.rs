@@ -56,6 +56,10 @@ impl Hub {
     }
 
     fn hint_other_views(&self, inner: &mut super::audience::Inner, key: &AccountKey, now: Moment) {
+        // Of other users, they are other accounts.
+        if inner.is_per_user(&key.id) {
+            return;
+        }
         for view in inner.tracker.views(&key.id) {
             if view != *key {
                 let outcome = inner.tracker.hint(&view, None, false, now);
@@ -64,9 +68,20 @@ impl Hub {
         }
     }
 
-    /// A request that may have changed these accounts ended without a readable response (A6).
-    pub fn unknown(&self, accounts: &[AccountId]) {
-        self.for_views(accounts, |tracker, key, now| tracker.unknown(key, now));
+    /// A request of `who`'s that may have changed these accounts ended without a readable response
+    /// (A6).
+    pub fn unknown(&self, who: &Principal, accounts: &[AccountId]) {
+        let (theirs, shared): (Vec<_>, Vec<_>) = {
+            let inner = self.lock();
+            accounts.iter().cloned().partition(|id| inner.is_per_user(id))
+        };
+        self.for_views(&shared, |tracker, key, now| tracker.unknown(key, now));
+        let mut inner = self.lock();
+        for id in theirs {
+            let key = inner.key_of(&id, who.id);
+            let outcome = inner.tracker.unknown(&key, Moment::now());
+            self.act(&mut inner, &key, outcome);
+        }
     }
 
     /// Something may have changed in these accounts: the given types, or any. `delivery`: new Email
@@ -120,8 +135,9 @@ impl Hub {
         }
     }
 
-    /// What to ask about an account, and as whom: the principal whose view it is if they are live,
-    /// else one whose own account it is, else anyone who sees it. `None` when nobody watches.
+    /// What to ask about an account, and as whom: somebody whose own account it is, else who is offered
+    /// most of its types (a sharee may be offered few), else whose view it is, if they are live. `None`
+    /// when nobody watches.
     #[must_use]
     pub fn probe_subject(
         &self,
@@ -131,9 +147,10 @@ impl Hub {
         let inner = self.lock();
         let owner = inner.tracker.owner(key);
         let rank = |audience: &&Audience| {
-            let personal =
-                audience.principal.accounts.get(&key.id).is_some_and(|access| access.is_personal);
-            (owner == Some(audience.principal.id), personal)
+            let access = audience.principal.accounts.get(&key.id);
+            let personal = access.is_some_and(|access| access.is_personal);
+            let types = access.map_or(0, |access| offered(&access.capabilities).len());
+            (personal, types, owner == Some(audience.principal.id))
         };
         let audience = inner.audiences_of(key).filter(|a| !a.revoked).max_by_key(rank)?;
         let principal = Arc::clone(&audience.principal);

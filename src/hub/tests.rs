@@ -12,7 +12,8 @@ use crate::config::AccountScope;
 use crate::event_source::encode::RAW;
 use crate::jmap::id::{AccountId, DataType, State};
 use crate::jmap::session::CoreLimits;
-use crate::state::fact::{Fact, PrincipalId};
+use crate::probe::offered;
+use crate::state::fact::{AccountKey, Exchange, Fact, Observer, PrincipalId, Probed};
 use crate::state::types::TypeFilter;
 
 const CREDENTIAL: CredentialKey = CredentialKey(1);
@@ -39,9 +40,35 @@ fn principal(user: u64, accounts: &[&str]) -> Arc<Principal> {
     })
 }
 
+/// A user who sees one account, with these capabilities.
+fn who_sees(user: u64, id: &str, is_personal: bool, capabilities: &[&str]) -> Arc<Principal> {
+    let capabilities =
+        capabilities.iter().map(|name| format!("urn:ietf:params:jmap:{name}")).collect();
+    let Ok(mut principal) = Arc::try_unwrap(principal(user, &[])) else { unreachable!() };
+    principal.accounts.insert(account(id), Access { is_personal, capabilities });
+    Arc::new(principal)
+}
+
 fn subscribe(hub: &Arc<Hub>, who: &Arc<Principal>) -> Result<Subscriber, TooMany> {
+    subscribe_as(hub, CREDENTIAL, who)
+}
+
+fn subscribe_as(
+    hub: &Arc<Hub>,
+    credential: CredentialKey,
+    who: &Arc<Principal>,
+) -> Result<Subscriber, TooMany> {
     let wish = Wish { filter: &TypeFilter::All, codec: &RAW, last_event_id: None };
-    hub.subscribe(CREDENTIAL, who, &wish)
+    hub.subscribe(credential, who, &wish)
+}
+
+/// What upstream is to be asked about, since this was called last.
+async fn asked(hub: &Hub) -> Vec<AccountKey> {
+    tokio::select! {
+        biased;
+        due = hub.probes().take() => due.ask.into_iter().collect(),
+        () = std::future::ready(()) => Vec::new(),
+    }
 }
 
 /// A response to `who` says that something in the account changed.
@@ -94,4 +121,53 @@ fn owners_of_accounts_that_nobody_watches_are_forgotten() {
     }
     let known = hub.lock().owners.len();
     assert!(known <= 4, "{known}");
+}
+
+/// Whoever was asked last is not who can be asked for most.
+#[test]
+fn an_account_is_asked_about_as_who_is_offered_most_of_it() {
+    let hub = hub(0, 10);
+    let key = AccountKey::shared(account("alice"));
+    let bob = who_sees(2, "alice", false, &["mail"]);
+    let _his = subscribe_as(&hub, CredentialKey(2), &bob).unwrap();
+    let now = Moment::now();
+    let at = Exchange { who: Observer::Known(bob.id), sent: now, received: now };
+    hub.probe_sent(&key);
+    hub.probe_answered(&key, &at, &Probed { answers: &[], delivery: None, complete: true });
+    let carol = who_sees(3, "alice", false, &["mail", "submission"]);
+    let _hers = subscribe_as(&hub, CredentialKey(3), &carol).unwrap();
+    assert_eq!(hub.probe_subject(&key, offered).unwrap().principal.id, carol.id);
+    let alice = who_sees(1, "alice", true, &["mail", "submission", "vacationresponse"]);
+    let _hers = subscribe_as(&hub, CredentialKey(1), &alice).unwrap();
+    let subject = hub.probe_subject(&key, offered).unwrap();
+    assert_eq!(subject.principal.id, alice.id);
+    assert!(subject.types.iter().any(|name| name.as_str() == "VacationResponse"));
+}
+
+/// The same id is another account to each user, and says nothing about the others'.
+#[tokio::test]
+async fn a_change_where_ids_are_per_user_concerns_one_user() {
+    let hub = Hub::new(Limits { per_user: 0, accounts: 10, scope: AccountScope::PerUser });
+    let users = [principal(1, &["own"]), principal(2, &["own"])];
+    let _first = subscribe_as(&hub, CredentialKey(1), &users[0]).unwrap();
+    let _second = subscribe_as(&hub, CredentialKey(2), &users[1]).unwrap();
+    assert_eq!(asked(&hub).await.len(), 2, "baselines");
+    change(&hub, &users[0], "own", "s1");
+    let other = AccountKey::scoped(account("own"), users[1].id);
+    assert!(!asked(&hub).await.contains(&other));
+    hub.unknown(&users[0], &[account("own")]);
+    assert!(!asked(&hub).await.contains(&other));
+}
+
+/// One collision says nothing about other ids.
+#[test]
+fn an_id_that_two_users_have_is_kept_apart_and_no_other() {
+    let hub = hub(0, 10);
+    let first = principal(1, &["own", "a"]);
+    let second = principal(2, &["own", "b"]);
+    let _first = subscribe_as(&hub, CredentialKey(1), &first).unwrap();
+    let _second = subscribe_as(&hub, CredentialKey(2), &second).unwrap();
+    let inner = hub.lock();
+    assert_eq!(inner.key_of(&account("own"), second.id).scope, Some(second.id));
+    assert_eq!(inner.key_of(&account("b"), second.id).scope, None);
 }

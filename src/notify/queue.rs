@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::telemetry::metrics::Metrics;
 
@@ -23,7 +23,7 @@ const CAPACITY: usize = 1_024;
 #[derive(Debug, Clone)]
 pub struct Outbox {
     events: mpsc::Sender<Event>,
-    missed: Arc<AtomicBool>,
+    missed: Arc<Missed>,
     metrics: Metrics,
 }
 
@@ -31,14 +31,33 @@ pub struct Outbox {
 #[derive(Debug)]
 pub struct Inbox {
     events: mpsc::Receiver<Event>,
-    missed: Arc<AtomicBool>,
+    missed: Arc<Missed>,
+}
+
+/// Whether something did not fit.
+#[derive(Debug, Default)]
+struct Missed {
+    flag: AtomicBool,
+    /// By the time the flag is set the reader may have emptied the queue and be asleep.
+    set: Notify,
+}
+
+impl Missed {
+    fn set(&self) {
+        self.flag.store(true, Ordering::Release);
+        self.set.notify_one();
+    }
+
+    fn take(&self) -> bool {
+        self.flag.swap(false, Ordering::AcqRel)
+    }
 }
 
 /// A new queue.
 #[must_use]
 pub fn queue(metrics: Metrics) -> (Outbox, Inbox) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
-    let missed = Arc::new(AtomicBool::new(false));
+    let missed = Arc::<Missed>::default();
     let outbox = Outbox { events: sender, missed: Arc::clone(&missed), metrics };
     (outbox, Inbox { events: receiver, missed })
 }
@@ -49,7 +68,7 @@ impl Outbox {
         self.metrics.notices.inc();
         if self.events.try_send(Event::Notice(notice, source)).is_err() {
             self.metrics.notices_overflowed.inc();
-            self.missed.store(true, Ordering::Release);
+            self.missed.set();
         }
     }
 
@@ -57,7 +76,7 @@ impl Outbox {
     pub fn gap(&self) {
         self.metrics.notify_gaps.inc();
         if self.events.try_send(Event::Gap).is_err() {
-            self.missed.store(true, Ordering::Release);
+            self.missed.set();
         }
     }
 }
@@ -67,12 +86,19 @@ impl Inbox {
     ///
     /// Cancel safety: nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Event> {
-        // The flag is only set while the queue is full, so a reader that finds it unset has a full
-        // queue still before it and comes by here again.
-        if self.missed.swap(false, Ordering::AcqRel) {
-            return Some(Event::Gap);
+        loop {
+            if self.missed.take() {
+                return Some(Event::Gap);
+            }
+            tokio::select! {
+                biased;
+                event = self.events.recv() => {
+                    // The last source may have gone just after it missed something.
+                    return event.or_else(|| self.missed.take().then_some(Event::Gap));
+                }
+                () = self.missed.set.notified() => {}
+            }
         }
-        self.events.recv().await
     }
 }
 
@@ -98,6 +124,17 @@ mod tests {
         assert_eq!(outbox.metrics.notices_overflowed.get(), 50);
         drop(outbox);
         assert_eq!(inbox.next().await, None, "one gap for all that was missed");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_has_emptied_the_queue_meanwhile_is_woken_for_what_was_missed() {
+        let (outbox, mut inbox) = queue(Metrics::default());
+        let missed = async {
+            tokio::task::yield_now().await;
+            outbox.missed.set();
+        };
+        let (event, ()) = tokio::join!(inbox.next(), missed);
+        assert_eq!(event, Some(Event::Gap));
     }
 
     #[tokio::test]

@@ -53,11 +53,13 @@ impl Lanes {
         }
     }
 
-    /// The account that has waited longest for this principal; it must enter again.
-    pub fn pop_waiting(&mut self, principal: PrincipalId) -> Option<AccountKey> {
-        let account = self.0.get_mut(&principal)?.waiting.pop_front();
+    /// All accounts that wait for this principal, who has waited longest first; each must enter again,
+    /// perhaps another's lane by now. None may stay behind: nobody might come by here again.
+    pub fn take_waiting(&mut self, principal: PrincipalId) -> VecDeque<AccountKey> {
+        let lane = self.0.get_mut(&principal);
+        let waiting = lane.map(|lane| std::mem::take(&mut lane.waiting)).unwrap_or_default();
         self.drop_empty(principal);
-        account
+        waiting
     }
 
     fn drop_empty(&mut self, principal: PrincipalId) {
@@ -100,7 +102,7 @@ mod tests {
         assert!(!lanes.enter(SEVEN, 1, &account("c")));
         assert!(lanes.enter(EIGHT, 1, &account("d")), "lanes are separate");
         lanes.leave(SEVEN);
-        assert_eq!(lanes.pop_waiting(SEVEN), Some(account("b")));
+        assert_eq!(lanes.take_waiting(SEVEN), [account("b"), account("c")]);
         assert!(lanes.enter(SEVEN, 1, &account("b")));
     }
 
@@ -110,7 +112,7 @@ mod tests {
         assert!(lanes.enter(SEVEN, 1, &account("a")));
         assert!(!lanes.enter(SEVEN, 1, &account("b")));
         lanes.leave(SEVEN);
-        assert_eq!(lanes.pop_waiting(SEVEN), Some(account("b")));
+        assert_eq!(lanes.take_waiting(SEVEN), [account("b")]);
         assert!(lanes.0.is_empty());
     }
 }

@@ -303,10 +303,8 @@ impl Drop for Visit {
             self.shared.count_quarantined(desk);
         }
         desk.lanes.leave(self.subject.principal);
-        while let Some(key) = desk.lanes.pop_waiting(self.subject.principal) {
-            if desk.schedule.unpark(&key) {
-                break;
-            }
+        for key in desk.lanes.take_waiting(self.subject.principal) {
+            desk.schedule.unpark(&key);
         }
         drop(guard);
         self.shared.wake.notify_one();

@@ -4,6 +4,7 @@
 //! event) is found out when the stream wakes, and put in again. So a delivery costs the wheel
 //! nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const SLOTS: usize = 512;
 pub(super) struct Wheel {
     /// Held to add one entry or to take one slot.
     slots: Box<[Mutex<Vec<Entry>>]>,
+    /// The tick turned last; written while its slot is held.
+    turned: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -31,7 +34,8 @@ struct Entry {
 
 impl Default for Wheel {
     fn default() -> Self {
-        Self { slots: std::iter::repeat_with(Mutex::default).take(SLOTS).collect() }
+        let slots = std::iter::repeat_with(Mutex::default).take(SLOTS).collect();
+        Self { slots, turned: AtomicU64::new(0) }
     }
 }
 
@@ -39,8 +43,14 @@ impl Wheel {
     /// Wakes `wake` at `due`, or up to [`RESOLUTION`] later.
     pub(super) fn add(&self, wake: &Arc<Wake>, due: Moment) {
         let entry = Entry { due, wake: Arc::clone(wake) };
-        // One tick on: the slot of the running tick may have been emptied already.
-        self.slot(tick_of(due) + 1).push(entry);
+        loop {
+            // Not a slot that has been emptied already: it comes round again much later.
+            let tick = tick_of(due).max(self.turned.load(Ordering::Relaxed)) + 1;
+            let mut slot = self.slot(tick);
+            if self.turned.load(Ordering::Relaxed) < tick {
+                return slot.push(entry);
+            }
+        }
     }
 
     /// Wakes whoever is due in the ticks up to `now`; `last` is the tick this was called with before.
@@ -50,6 +60,7 @@ impl Wheel {
             let mut slot = self.slot(tick);
             let mut later = Vec::new();
             let entries = std::mem::take(&mut *slot);
+            self.turned.store(tick, Ordering::Relaxed);
             drop(slot);
             for entry in entries {
                 if entry.due <= now { entry.wake.wake() } else { later.push(entry) }
@@ -81,4 +92,21 @@ impl Wheel {
 
 fn tick_of(moment: Moment) -> u64 {
     moment.0 / u64::try_from(RESOLUTION.as_micros()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_late_waits_for_no_whole_turn() {
+        let wheel = Wheel::default();
+        let (now, wake) = (Moment(RESOLUTION.as_micros() as u64 * 40), Arc::new(Wake::default()));
+        let last = wheel.turn(0, now);
+        // Due in a tick that is over.
+        wheel.add(&wake, Moment(RESOLUTION.as_micros() as u64 * 38));
+        assert_eq!(Arc::strong_count(&wake), 2);
+        wheel.turn(last, now.after(RESOLUTION));
+        assert_eq!(Arc::strong_count(&wake), 1, "it was woken and is gone");
+    }
 }

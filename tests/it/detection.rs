@@ -145,6 +145,37 @@ async fn a_call_that_only_upstream_can_read_is_looked_into() {
     rig.end().await;
 }
 
+/// Whose request it was is asked, where it is not known.
+#[tokio::test]
+async fn a_call_without_an_answer_of_a_caller_not_known_yet_is_looked_into() {
+    let rig = Rig::start(|_| {}).await;
+    let (mut stream, since) = watch(&rig, "alice", MAIL.0).await;
+    rig.upstream.fail("Email/set", Fault::Close, 1);
+    let account = account_of("alice");
+    let mut request = call("alice", &setting(&account, "Email"));
+    // By another name of ours, the same credential is another.
+    let other = http::HeaderValue::from_static("other.example");
+    request.headers_mut().insert(http::header::HOST, other);
+    let _ = exchange(rig.address, request).await;
+    let view = View { accounts: &[account], types: MAIL.1, since };
+    settle(&rig.upstream, &mut stream, &view).await;
+    assert!(!stream.told.is_empty());
+    rig.end().await;
+}
+
+/// A method whose response says nothing of states may have changed any.
+#[tokio::test]
+async fn a_call_of_a_method_that_tells_no_state_is_looked_into() {
+    let rig = Rig::start(|_| {}).await;
+    let (mut stream, _) = watch(&rig, "alice", MAIL.0).await;
+    let account = account_of("alice");
+    let new = rig.upstream.mail(|mail| mail.change(&account, "Mailbox"));
+    let calls = json!([["Backup/restoreMail", { "accountId": account }, "0"]]);
+    assert_eq!(rig.call("alice", &calls).await.status(), 200);
+    stream.told(&account, "Mailbox", &new).await;
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn a_call_that_failed_in_part_is_looked_into() {
     a_doubtful_answer_is_looked_into(Fault::PartialFail).await;

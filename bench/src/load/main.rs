@@ -12,6 +12,7 @@ mod http;
 mod own;
 mod post;
 mod process;
+mod reconnect;
 mod start;
 mod streams;
 mod tls;
@@ -30,7 +31,7 @@ enum Load {
     /// Event streams of which some never read.
     Stall(streams::Stall),
     /// Streams that come back with the id of their last event.
-    Reconnect(streams::Reconnect),
+    Reconnect(reconnect::Reconnect),
     /// Changes in many accounts, each told to its own stream.
     Own(own::Own),
     /// Holds event streams over TLS.

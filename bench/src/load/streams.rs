@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::http::{Target, exchange, head, receive};
+use crate::http::{Target, exchange, head};
 use crate::process::{Memory, Server};
 use crate::tell;
 
@@ -20,32 +20,32 @@ use crate::tell;
 const OPENING: usize = 64;
 
 /// How long a server may settle before it is looked at.
-const SETTLE: Duration = Duration::from_secs(3);
+pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 
 /// How long a server may take to give memory back (M6).
 const RETURN: Duration = Duration::from_secs(30);
 
 /// The longest wait for an event.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The smallest receive buffer that the kernel grants (socket(7)).
 const LEAST_BUFFER: u32 = 2304;
 
 /// Whom streams are opened at, and what makes an event for all of them.
 #[derive(Debug, Clone, clap::Args)]
-struct Subject {
+pub(crate) struct Subject {
     /// Where streams are opened.
     #[arg(long)]
     url: Target,
     /// Header lines of every request.
     #[arg(long = "header")]
-    headers: Vec<String>,
+    pub(crate) headers: Vec<String>,
     /// Where a request makes an event for all streams.
     #[arg(long)]
-    trigger: Target,
+    pub(crate) trigger: Target,
     /// The body of that request; a POST.
     #[arg(long, default_value = "")]
-    body: String,
+    pub(crate) body: String,
     #[command(flatten)]
     server: Server,
 }
@@ -89,30 +89,17 @@ pub(crate) struct Stall {
     events: usize,
 }
 
-/// See [`crate::Load::Reconnect`].
-#[derive(Debug, clap::Args)]
-pub(crate) struct Reconnect {
-    #[command(flatten)]
-    subject: Subject,
-    /// How many streams.
-    #[arg(long)]
-    streams: usize,
-    /// Says how many requests upstream has answered.
-    #[arg(long)]
-    count: Target,
-}
-
 /// A stream, and its first bytes.
-type Opened = (TcpStream, Vec<u8>);
+pub(crate) type Opened = (TcpStream, Vec<u8>);
 
 /// What arrives at all streams.
 #[derive(Debug)]
-struct Tally {
+pub(crate) struct Tally {
     /// Counts the events that were made.
     round: Cell<u32>,
-    made: Cell<Instant>,
+    pub(crate) made: Cell<Instant>,
     /// Streams that this round's event has reached.
-    reached: Cell<usize>,
+    pub(crate) reached: Cell<usize>,
     /// Microseconds until the latest of these.
     last: Cell<u64>,
     /// Events on all streams in all rounds.
@@ -194,62 +181,9 @@ impl Stall {
     }
 }
 
-impl Reconnect {
-    /// One event is missed by all of them.
-    pub(crate) async fn run(self) -> io::Result<()> {
-        let Self { mut subject, streams, count } = self;
-        let tally = Rc::new(Tally::new()?);
-        let mut open = subject.open(&tally, streams, 0).await?;
-        let (mut witness, _) = subject.stream(0, None, None).await?;
-        subject.events(&tally, streams, 1).await?;
-        let mut told = Vec::new();
-        let id = loop {
-            receive(&mut witness, &mut told).await?;
-            let text = String::from_utf8_lossy(&told);
-            let id = text.split_once("\nid:").and_then(|(_, rest)| rest.split_once('\n'));
-            if let Some((id, _)) = id {
-                break id.trim().to_owned();
-            }
-        };
-        drop(witness);
-        open.shutdown().await;
-        sleep(SETTLE).await;
-        let mut buffer = Vec::new();
-        let request = subject.trigger.request("POST", &subject.headers, &subject.body);
-        let mut connection = subject.trigger.connect(0, None).await?;
-        exchange(&mut connection, request.as_bytes(), &mut buffer).await?;
-        let asked = requests(&count).await?;
-        let tally = Rc::new(Tally::new()?);
-        subject.headers.push(format!("Last-Event-ID: {id}"));
-        tally.make();
-        let _open = subject.open(&tally, streams, 0).await?;
-        tell("connected_ms", tally.made.get().elapsed().as_secs_f64() * 1000.0);
-        while tally.reached.get() < streams {
-            if tally.made.get().elapsed() > PATIENCE {
-                let reached = tally.reached.get();
-                return Err(io::Error::other(format!("{reached} of {streams} reached")));
-            }
-            sleep(Duration::from_millis(1)).await;
-        }
-        tell("all_told_ms", tally.made.get().elapsed().as_secs_f64() * 1000.0);
-        tell("upstream_requests", self::count(requests(&count).await? - asked));
-        Ok(())
-    }
-}
-
-/// How many requests upstream has answered.
-async fn requests(count: &Target) -> io::Result<u64> {
-    let mut buffer = Vec::new();
-    let mut connection = count.connect(0, None).await?;
-    exchange(&mut connection, count.request("GET", &[], "").as_bytes(), &mut buffer).await?;
-    let text = String::from_utf8_lossy(&buffer);
-    let body = text.rsplit("\r\n").next().unwrap_or_default();
-    body.parse().map_err(io::Error::other)
-}
-
 impl Subject {
     /// Opens streams and lets them run; they end when the set is dropped.
-    async fn open(
+    pub(crate) async fn open(
         &self,
         tally: &Rc<Tally>,
         streams: usize,
@@ -278,7 +212,7 @@ impl Subject {
     }
 
     /// Opens one stream, as far as the response's head; what came along with that is given, too.
-    async fn stream(
+    pub(crate) async fn stream(
         &self,
         n: usize,
         user: Option<usize>,
@@ -299,7 +233,12 @@ impl Subject {
 
     /// Makes events, each when the one before has reached all; the median of how many milliseconds
     /// the last stream waited.
-    async fn events(&self, tally: &Tally, streams: usize, events: usize) -> io::Result<f64> {
+    pub(crate) async fn events(
+        &self,
+        tally: &Tally,
+        streams: usize,
+        events: usize,
+    ) -> io::Result<f64> {
         let request = self.trigger.request("POST", &self.headers, &self.body);
         let mut buffer = Vec::new();
         let mut lasts = Vec::new();
@@ -327,7 +266,7 @@ impl Subject {
 }
 
 impl Tally {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             round: Cell::new(0),
             made: Cell::new(Instant::now()),
@@ -339,7 +278,7 @@ impl Tally {
         })
     }
 
-    fn make(&self) {
+    pub(crate) fn make(&self) {
         self.round.set(self.round.get() + 1);
         self.reached.set(0);
         self.made.set(Instant::now());
@@ -427,6 +366,6 @@ fn micros(time: Duration) -> f64 {
 
 /// A count as something to divide; none here comes near 2^53.
 #[expect(clippy::cast_precision_loss, reason = "none comes near 2^53")]
-fn count(count: impl TryInto<u64>) -> f64 {
+pub(crate) fn count(count: impl TryInto<u64>) -> f64 {
     count.try_into().unwrap_or(0) as f64
 }

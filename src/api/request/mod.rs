@@ -45,6 +45,12 @@ impl<'a> Request<'a> {
         serde_json::from_slice(body).ok()
     }
 
+    /// Whether the responses of all calls that may change something tell to what state.
+    #[must_use]
+    pub fn tells_states(&self) -> bool {
+        self.calls.iter().all(|call| !call.may_change() || call.tells_state())
+    }
+
     /// Which accounts the calls may change.
     #[must_use]
     pub fn changes(&self) -> Changes {
@@ -75,11 +81,16 @@ pub enum Changes {
 
 impl Call<'_> {
     /// Whether the call may change something: every method may, but for those that only read by
-    /// their standard name (§4.1, §5.1, §5.2, §5.5, §5.6).
+    /// their standard name (§4.1, §5.1, §5.2, §5.5, §5.6; RFC 8621 §4.9).
     #[must_use]
     pub fn may_change(&self) -> bool {
         let method = self.name.rsplit_once('/').map_or("", |(_, method)| method);
-        !matches!(method, "get" | "query" | "changes" | "queryChanges" | "echo")
+        !matches!(method, "get" | "query" | "changes" | "queryChanges" | "parse" | "echo")
+    }
+
+    /// Whether its response tells the state it led to (§5.3, §5.4; RFC 8621 §4.8).
+    fn tells_state(&self) -> bool {
+        self.name.rsplit_once('/').is_some_and(|(_, m)| matches!(m, "set" | "copy" | "import"))
     }
 }
 

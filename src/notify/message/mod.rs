@@ -63,9 +63,16 @@ pub enum Error {
     /// RFC 7493 §2.1.
     #[error("not UTF-8 at byte {0}")]
     NotUtf8(usize),
-    /// Not JSON, no object, or a member twice; the text names line and column.
-    #[error("not an I-JSON object: {0}")]
-    NotJson(serde_json::Error),
+    /// Not JSON, no object, or a member twice. Not serde's own words, which quote the message.
+    #[error("not an I-JSON object: {} in line {line}, column {column}", what(*category))]
+    NotJson {
+        /// What is wrong.
+        category: serde_json::error::Category,
+        /// Where it was noticed, from 1.
+        line: usize,
+        /// In that line, in bytes from 1.
+        column: usize,
+    },
     /// A list, which serde would take for an object without names.
     #[error("a list where an object must be")]
     List,
@@ -109,6 +116,14 @@ pub enum Error {
     },
 }
 
+fn what(category: serde_json::error::Category) -> &'static str {
+    match category {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Data => "something else than an object, or a member twice",
+        _ => "a mistake in JSON",
+    }
+}
+
 const ACCOUNT_ID: &str = "an account id: a string of 1 to 255 bytes without control characters";
 const USER: &str = "a user name: a string of 1 to 255 bytes without control characters";
 const DATA_TYPE: &str = "the name of a data type: a letter, then letters and digits";
@@ -127,7 +142,11 @@ impl Notice {
         if text.trim_start().starts_with('[') {
             return Err(Error::List);
         }
-        let raw: Raw<'_> = serde_json::from_str(text).map_err(Error::NotJson)?;
+        let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| Error::NotJson {
+            category: error.classify(),
+            line: error.line(),
+            column: error.column(),
+        })?;
         let who = raw.who()?;
         let delivery = match raw.delivery {
             None => false,

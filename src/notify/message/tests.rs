@@ -94,16 +94,21 @@ fn escapes_mean_what_they_stand_for() {
 fn a_refusal_says_what_is_wrong_and_where() {
     let many = |count: usize| vec!["\"a\""; count].join(",");
     let cases = [
-        ("".into(), "not an I-JSON object: EOF while parsing a value at line 1 column 0"),
+        ("".into(), "not an I-JSON object: it ends too early in line 1, column 0"),
+        // Nothing of the message itself: it may name people.
+        (
+            r#""alice@example.org""#.into(),
+            "not an I-JSON object: something else than an object, or a member twice in line 1, column 19",
+        ),
         (" [\"u1\"]".into(), "a list where an object must be"),
         (
             "{\"user\":\"a\"} x".into(),
-            "not an I-JSON object: trailing characters at line 1 column 14",
+            "not an I-JSON object: a mistake in JSON in line 1, column 14",
         ),
-        ("\u{feff}{}".into(), "not an I-JSON object: expected value at line 1 column 1"),
+        ("\u{feff}{}".into(), "not an I-JSON object: a mistake in JSON in line 1, column 1"),
         (
             r#"{"user":"a","user":"b"}"#.into(),
-            "not an I-JSON object: duplicate field `user` at line 1 column 18",
+            "not an I-JSON object: something else than an object, or a member twice in line 1, column 18",
         ),
         ("{}".into(), "one of `accountId`, `accountIds`, `user` is missing"),
         (

@@ -469,6 +469,20 @@ async fn an_upstream_that_is_down_quarantines_nothing_and_is_noticed_when_back()
     rig.end().await;
 }
 
+/// Whoever is asked for changes while accounts wait for the one before: none is left behind.
+#[tokio::test(start_paused = true)]
+async fn accounts_that_wait_in_a_lane_survive_its_principal() {
+    let rig = rig(Duration::ZERO, 50);
+    rig.watch(8, 8);
+    rig.pass(LATENCY / 2).await;
+    for n in 0..8 {
+        rig.world().accounts_of.insert(account(n), 1);
+    }
+    rig.pass(secs(10)).await;
+    assert_eq!(rig.served().len(), 8);
+    rig.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_to_a_client_ends_all_back_offs() {
     let rig = rig(secs(30), 50);

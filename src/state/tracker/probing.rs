@@ -65,6 +65,8 @@ impl Account {
             && self.owner.replace(who) != Some(who)
         {
             self.suspects = None;
+            // What the one was denied the other may have.
+            self.slots.iter_mut().for_each(|slot| slot.absent = false);
         }
         self.take_answers(at, answers, fx);
         if let Some(suspects) = &mut self.suspects {
