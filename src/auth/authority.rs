@@ -1,30 +1,38 @@
 //! Asks upstream who a credential is, and remembers the answer (architecture D9; hostile.md X2, L4).
 //!
 //! Single flight: a thousand streams that come with one credential make one Session fetch, in a task
-//! of its own, so that a client that goes away does not fail the others.
+//! of its own, so that a client that goes away does not fail the others. When all have gone away it
+//! ends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, Response, StatusCode};
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::credentials::{CredentialKey, Credentials, Keyring};
 use super::principal::{CapabilityLists, Principal};
+use super::refusals::{self, Refusals};
 use super::revalidate::Suspects;
 use crate::clock::Moment;
 use crate::config;
 use crate::drain::Drain;
-use crate::http::{Body, headers, reply};
+use crate::http::{Body, reply};
 use crate::jmap::problem::Problem;
 use crate::jmap::session::Session;
 use crate::upstream::Upstream;
 
-/// Answers remembered at most. When full: expired ones go, then the answer is not remembered.
+/// Principals remembered at most. When full: expired ones go, then a new one is not remembered.
 const MOST_REMEMBERED: usize = 100_000;
+
+/// Questions about strangers under way at one time: anybody can make up a credential. Enough to let in
+/// thousands a second where a Session takes some milliseconds, and no crowd for upstream. When full:
+/// a stranger waits for `upstream.connect_timeout`, as for a connection, and is then answered 503.
+const MOST_STRANGERS: usize = 64;
 
 /// How long an answer that is too old to open a stream still tells whose response we are reading.
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
@@ -32,7 +40,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(3600);
 /// Why a credential opens nothing.
 #[derive(Debug, Clone)]
 pub enum Refusal {
-    /// Upstream refused it: its status, headers and body, to be passed on.
+    /// Upstream refused it: its status, the headers that matter, and a short body, to be passed on.
     Upstream(StatusCode, Box<HeaderMap>, Bytes),
     /// Upstream could not be asked, or answered no Session.
     Unavailable(Problem),
@@ -53,8 +61,6 @@ impl Refusal {
                 let mut response = Response::new(Body::from(body));
                 *response.status_mut() = status;
                 *response.headers_mut() = *headers;
-                response.headers_mut().remove(CONTENT_LENGTH);
-                headers::clean_response(response.headers_mut());
                 response
             }
             Self::Unavailable(problem) => {
@@ -69,20 +75,22 @@ impl Refusal {
 /// What upstream says of a credential.
 pub type Answer = Result<Arc<Principal>, Refusal>;
 
-/// What is known of one credential.
-#[derive(Default)]
-struct Entry {
-    /// Whom upstream took it for, and when it was asked. Only a refusal ends this before its time: an
-    /// upstream in trouble (429, 5xx) says nothing about a credential.
-    good: Option<(Arc<Principal>, Moment)>,
-    /// What upstream said instead, a trouble of its own included, and when.
-    bad: Option<(Refusal, Moment)>,
+/// A question on its way upstream, or waiting for its turn.
+struct Question {
+    answer: watch::Sender<Option<Answer>>,
+    /// Somebody asks who need not wait for a turn.
+    at_once: Notify,
 }
 
 #[derive(Default)]
 struct Inner {
-    known: HashMap<CredentialKey, Entry>,
-    asking: HashMap<CredentialKey, watch::Receiver<Option<Answer>>>,
+    /// Whom upstream took a credential for, and when it was asked. Only a refusal ends this before its
+    /// time: an upstream in trouble (429, 5xx) says nothing about a credential.
+    known: HashMap<CredentialKey, (Arc<Principal>, Moment)>,
+    /// What upstream said instead, a trouble of its own included.
+    refusals: Refusals,
+    /// Each held by the task that asks.
+    asking: HashMap<CredentialKey, Weak<Question>>,
     lists: CapabilityLists,
 }
 
@@ -94,6 +102,7 @@ pub struct Authority {
     session_size: usize,
     drain: Drain,
     suspects: Suspects,
+    strangers: Semaphore,
     /// Held for map operations only, never across an await.
     inner: Mutex<Inner>,
 }
@@ -108,8 +117,8 @@ impl Authority {
         drain: Drain,
     ) -> Self {
         let (keyring, inner) = (Keyring::default(), Mutex::default());
-        let suspects = Suspects::default();
-        Self { upstream, keyring, settings, session_size, drain, suspects, inner }
+        let (suspects, strangers) = (Suspects::default(), Semaphore::new(MOST_STRANGERS));
+        Self { upstream, keyring, settings, session_size, drain, suspects, strangers, inner }
     }
 
     /// `[auth]`.
@@ -138,11 +147,13 @@ impl Authority {
             return answer.map(|principal| (key, principal));
         }
         let credentials = Arc::new(Credentials::from_headers(headers));
-        self.ask(key, credentials).await.map(|principal| (key, principal))
+        let is_stranger = self.known(key).is_none();
+        let answer = answer(self.asking(key, credentials, !is_stranger)).await;
+        answer.map(|principal| (key, principal))
     }
 
-    /// Asks upstream, together with whoever else asks about the same credential. The question is on
-    /// its way when this returns.
+    /// Asks upstream about a credential that it has accepted before, together with whoever else asks
+    /// about it. The question is on its way when this returns.
     ///
     /// # Errors
     /// A [`Refusal`], once it is awaited.
@@ -151,57 +162,89 @@ impl Authority {
         key: CredentialKey,
         credentials: Arc<Credentials>,
     ) -> impl Future<Output = Answer> + Send + use<> {
-        let mut asking = self.asking(key, credentials);
-        async move {
-            match asking.wait_for(Option::is_some).await {
-                Ok(answer) => answer.clone().unwrap_or_else(|| Err(interrupted())),
-                Err(_) => Err(interrupted()),
-            }
-        }
+        answer(self.asking(key, credentials, true))
     }
 
-    /// Asks upstream who this is, and goes on with the answer, if it is one, while nobody waits for it.
+    /// Asks upstream who this is, as of a stranger, and goes on with the answer, if it is one, while
+    /// nobody waits for it.
     pub fn introduce(
         self: &Arc<Self>,
         key: CredentialKey,
         credentials: Arc<Credentials>,
         then: impl FnOnce(&Arc<Principal>) + Send + 'static,
     ) {
-        let asking = self.ask(key, credentials);
+        let asking = self.asking(key, credentials, false);
         self.drain.spawn(async move {
-            if let Ok(principal) = asking.await {
+            if let Ok(principal) = answer(asking).await {
                 then(&principal);
             }
         });
     }
 
+    /// Joins the question about a credential, or asks it: `at_once`, or when a stranger's turn comes.
     fn asking(
         self: &Arc<Self>,
         key: CredentialKey,
         credentials: Arc<Credentials>,
+        at_once: bool,
     ) -> watch::Receiver<Option<Answer>> {
+        // Held to the end, or the question would see nobody wait for it.
         let mut inner = self.lock();
-        if let Some(running) = inner.asking.get(&key) {
-            return running.clone();
-        }
-        let (sender, receiver) = watch::channel(None);
-        inner.asking.insert(key, receiver.clone());
-        drop(inner);
-        let this = Arc::clone(self);
-        let own = receiver.clone();
-        self.drain.spawn(async move {
-            let asked = Moment::now();
-            let answer = this.fetch(credentials).await;
-            let mut inner = this.lock();
-            // Else upstream has refused the credential since: too late to be remembered.
-            if inner.asking.get(&key).is_some_and(|running| running.same_channel(&own)) {
-                inner.asking.remove(&key);
-                this.remember(&mut inner, key, answer.clone(), asked);
-            }
-            drop(inner);
-            let _ = sender.send(Some(answer));
+        let running = inner.asking.get(&key).and_then(Weak::upgrade);
+        let question = running.unwrap_or_else(|| {
+            let answer = watch::Sender::new(None);
+            let question = Arc::new(Question { answer, at_once: Notify::new() });
+            inner.asking.insert(key, Arc::downgrade(&question));
+            let asked = Arc::clone(self).see_to(Arc::clone(&question), key, credentials);
+            self.drain.spawn(asked);
+            question
         });
-        receiver
+        if at_once {
+            question.at_once.notify_one();
+        }
+        question.answer.subscribe()
+    }
+
+    /// Asks until there is an answer, or nobody waits for it any more.
+    async fn see_to(
+        self: Arc<Self>,
+        question: Arc<Question>,
+        key: CredentialKey,
+        credentials: Arc<Credentials>,
+    ) {
+        let asked = Moment::now();
+        let mut fetching = pin!(self.fetch_in_turn(&question, credentials));
+        let answer = loop {
+            tokio::select! {
+                answer = &mut fetching => break answer,
+                () = question.answer.closed() => {}
+            }
+            let mut inner = self.lock();
+            // Nobody can come while it is locked.
+            if question.answer.is_closed() {
+                inner.end(key, &question);
+                return;
+            }
+        };
+        let mut inner = self.lock();
+        if inner.end(key, &question) {
+            self.remember(&mut inner, key, answer.clone(), asked);
+        }
+        drop(inner);
+        question.answer.send_replace(Some(answer));
+    }
+
+    async fn fetch_in_turn(&self, question: &Question, credentials: Arc<Credentials>) -> Answer {
+        let patience = self.upstream.settings().connect_timeout;
+        let _turn = tokio::select! {
+            biased;
+            () = question.at_once.notified() => None,
+            turn = tokio::time::timeout(patience, self.strangers.acquire()) => match turn {
+                Ok(turn) => turn.ok(),
+                Err(_) => return Err(crowded()),
+            },
+        };
+        self.fetch(credentials).await
     }
 
     async fn fetch(&self, credentials: Arc<Credentials>) -> Answer {
@@ -215,15 +258,7 @@ impl Authority {
             .await
             .map_err(|failure| Refusal::Unavailable(failure.problem()))?;
         if fetched.status != StatusCode::OK {
-            // Others may be given this answer too: nothing that is meant for one client only.
-            let shared = [WWW_AUTHENTICATE, CONTENT_TYPE, RETRY_AFTER];
-            let mut headers = fetched.headers;
-            let others: Vec<_> =
-                headers.keys().filter(|name| !shared.contains(name)).cloned().collect();
-            for name in others {
-                headers.remove(name);
-            }
-            return Err(Refusal::Upstream(fetched.status, Box::new(headers), fetched.body));
+            return Err(refusals::refusal(&fetched));
         }
         let session = Session::parse(&fetched.body).map_err(|_| {
             Refusal::Unavailable(Problem::new(502, "the mail server answered no JMAP Session"))
@@ -245,12 +280,18 @@ impl Authority {
         self.remember(&mut self.lock(), key, Ok(principal), Moment::now());
     }
 
-    /// Upstream has refused a credential, to somebody else than us: whatever it said of it before is
-    /// forgotten, and so is what it is just being asked.
+    /// Upstream has refused a credential, to somebody else than us (401 to any request): whatever it
+    /// said of it before is forgotten, and so is what it is just being asked. Live streams of that user
+    /// are looked at again.
     pub fn refused(&self, key: CredentialKey) {
         let mut inner = self.lock();
-        inner.known.remove(&key);
+        let known = inner.known.remove(&key);
+        inner.refusals.remove(key);
         inner.asking.remove(&key);
+        drop(inner);
+        if let Some((principal, _)) = known {
+            self.suspects.add(principal.id);
+        }
     }
 
     /// The principal last seen behind a credential, if not long ago: enough to judge a response that
@@ -258,18 +299,23 @@ impl Authority {
     #[must_use]
     pub fn known(&self, key: CredentialKey) -> Option<Arc<Principal>> {
         let inner = self.lock();
-        let (principal, asked) = inner.known.get(&key)?.good.as_ref()?;
+        let (principal, asked) = inner.known.get(&key)?;
         (Moment::now().since(*asked) < KNOWN_FOR).then(|| Arc::clone(principal))
     }
 
     /// Something shows that a user's Session is no longer what `seen` was read from: what is
     /// remembered of that user is forgotten, and their live streams are looked at again.
     pub fn session_changed(&self, seen: &Principal) {
-        let outdated = |entry: &Entry| {
-            let known = entry.good.as_ref();
-            known.is_some_and(|(p, _)| p.id == seen.id && p.session_state == seen.session_state)
-        };
-        self.lock().known.retain(|_, entry| !outdated(entry));
+        let mut inner = self.lock();
+        let Inner { known, refusals, .. } = &mut *inner;
+        known.retain(|key, (known, _)| {
+            let is_outdated = known.id == seen.id && known.session_state == seen.session_state;
+            if is_outdated {
+                refusals.remove(*key);
+            }
+            !is_outdated
+        });
+        drop(inner);
         self.suspects.add(seen.id);
     }
 
@@ -282,42 +328,38 @@ impl Authority {
     fn remembered(&self, key: CredentialKey) -> Option<Answer> {
         let now = Moment::now();
         let inner = self.lock();
-        let entry = inner.known.get(&key)?;
-        let good = self.good(entry, now).map(|principal| Ok(Arc::clone(principal)));
-        good.or_else(|| self.bad(entry, now).map(|refusal| Err(refusal.clone())))
+        if let Some((principal, asked)) = inner.known.get(&key)
+            && self.opens(*asked, now)
+        {
+            return Some(Ok(Arc::clone(principal)));
+        }
+        inner.refusals.of(key, now, self.settings.negative_cache).cloned().map(Err)
     }
 
-    /// Upstream's yes, while it still opens streams.
-    fn good<'e>(&self, entry: &'e Entry, now: Moment) -> Option<&'e Arc<Principal>> {
-        let (principal, asked) = entry.good.as_ref()?;
-        (now.since(*asked) < self.settings.cache).then_some(principal)
-    }
-
-    /// Upstream's no, while it is not asked again for it.
-    fn bad<'e>(&self, entry: &'e Entry, now: Moment) -> Option<&'e Refusal> {
-        let (refusal, asked) = entry.bad.as_ref()?;
-        (now.since(*asked) < self.settings.negative_cache).then_some(refusal)
+    /// Whether upstream's yes of that moment still opens streams.
+    fn opens(&self, asked: Moment, now: Moment) -> bool {
+        now.since(asked) < self.settings.cache
     }
 
     fn remember(&self, inner: &mut Inner, key: CredentialKey, answer: Answer, asked: Moment) {
-        // Without an answer there is nothing to remember.
-        if matches!(answer, Err(Refusal::Unavailable(_))) {
-            return;
-        }
         let now = Moment::now();
-        if inner.known.len() >= MOST_REMEMBERED {
-            let holds = |e: &Entry| self.good(e, now).is_some() || self.bad(e, now).is_some();
-            inner.known.retain(|_, entry| holds(entry));
-        }
-        if inner.known.len() >= MOST_REMEMBERED && !inner.known.contains_key(&key) {
-            return;
-        }
-        let entry = inner.known.entry(key).or_default();
         match answer {
-            Ok(principal) => *entry = Entry { good: Some((principal, asked)), bad: None },
+            Ok(principal) => {
+                inner.refusals.remove(key);
+                if inner.known.len() >= MOST_REMEMBERED {
+                    inner.known.retain(|_, (_, asked)| self.opens(*asked, now));
+                }
+                if inner.known.len() < MOST_REMEMBERED || inner.known.contains_key(&key) {
+                    inner.known.insert(key, (principal, asked));
+                }
+            }
+            // Without an answer there is nothing to remember.
+            Err(Refusal::Unavailable(_)) => {}
             Err(refusal) => {
-                entry.good.take_if(|_| refusal.is_upstreams());
-                entry.bad = Some((refusal, now));
+                if refusal.is_upstreams() {
+                    inner.known.remove(&key);
+                }
+                inner.refusals.insert(key, refusal, now, self.settings.negative_cache);
             }
         }
     }
@@ -327,6 +369,31 @@ impl Authority {
     }
 }
 
+impl Inner {
+    /// A question is over. `false` if upstream has refused the credential since it was asked: its
+    /// answer comes too late to be remembered.
+    fn end(&mut self, key: CredentialKey, question: &Arc<Question>) -> bool {
+        let is_it = |running: &Weak<_>| std::ptr::eq(running.as_ptr(), Arc::as_ptr(question));
+        let is_current = self.asking.get(&key).is_some_and(is_it);
+        if is_current {
+            self.asking.remove(&key);
+        }
+        is_current
+    }
+}
+
+/// Waits for the answer to a question. The question is on its way already.
+async fn answer(mut asking: watch::Receiver<Option<Answer>>) -> Answer {
+    match asking.wait_for(Option::is_some).await {
+        Ok(answer) => answer.clone().unwrap_or_else(|| Err(interrupted())),
+        Err(_) => Err(interrupted()),
+    }
+}
+
 fn interrupted() -> Refusal {
     Refusal::Unavailable(Problem::new(503, "the proxy is stopping; try again"))
+}
+
+fn crowded() -> Refusal {
+    Refusal::Unavailable(Problem::new(503, "too many clients sign in at once; try again"))
 }

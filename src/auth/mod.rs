@@ -6,11 +6,13 @@
 //! | [`credentials`] | what a client authenticates by, as an opaque secret and as a key for maps |
 //! | [`principal`] | whom upstream takes it for, and which accounts that is |
 //! | [`authority`] | asks upstream, remembers the answer for a while, once for all who ask |
+//! | `refusals` | what upstream said no by, for a moment |
 //! | [`revalidate`] | asks again while streams live on the answer |
 
 pub mod authority;
 pub mod credentials;
 pub mod principal;
+mod refusals;
 pub mod revalidate;
 
 pub use authority::{Authority, Refusal};

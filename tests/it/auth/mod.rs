@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE, RETRY_AFTER};
 use jmap_push_proxy::auth::{Authority, CredentialKey, Credentials, Principal, Refusal};
 use jmap_push_proxy::config::{self, Config};
 use jmap_push_proxy::drain::Drain;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::support::http::{asking, exchange_by};
 use crate::support::rig::{EVENT_SOURCE, Rig, address_of};
-use crate::support::upstream::{Fault, SESSION, Upstream};
+use crate::support::upstream::{Canned, Fault, Frames, SESSION, Upstream};
+use crate::support::wait::within;
 
 const ALL: &str = "types=*&closeafter=no&ping=0";
 
@@ -23,19 +25,36 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Asked {
     upstream: Upstream,
     authority: Arc<Authority>,
+    drain: Drain,
 }
 
 impl Asked {
     async fn start(tweak: impl FnOnce(&mut config::Auth)) -> Self {
+        Self::before(|config| tweak(&mut config.auth)).await
+    }
+
+    async fn before(tweak: impl FnOnce(&mut Config)) -> Self {
         let upstream = Upstream::start().await;
         let mut config = Config::default();
         config.upstream.addresses = vec![address_of(upstream.address)];
-        tweak(&mut config.auth);
+        tweak(&mut config);
         let behind =
             jmap_push_proxy::upstream::Upstream::new(config.upstream, Arc::default()).unwrap();
-        let size = config.limits.session_size;
-        let authority = Authority::new(Arc::new(behind), config.auth, size, Drain::default());
-        Self { upstream, authority: Arc::new(authority) }
+        let (size, drain) = (config.limits.session_size, Drain::default());
+        let authority = Authority::new(Arc::new(behind), config.auth, size, drain.clone());
+        Self { upstream, authority: Arc::new(authority), drain }
+    }
+
+    /// Many come with different credentials, all of whom upstream would take for `user`.
+    fn strangers(&self, user: &str, count: usize) -> JoinSet<bool> {
+        let mut strangers = JoinSet::new();
+        for number in 0..count {
+            let mut headers = bearer(user);
+            headers.insert(COOKIE, format!("visit={number}").parse().unwrap());
+            let authority = Arc::clone(&self.authority);
+            strangers.spawn(async move { authority.authenticate(&headers).await.is_ok() });
+        }
+        strangers
     }
 
     /// A client comes.
@@ -174,5 +193,90 @@ async fn a_session_that_changes_while_it_is_asked_for_is_asked_for_again() {
     }
     gate.add_permits(1);
     rig.upstream.asked(SESSION, 3).await;
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn refusals_of_upstream_fill_a_small_room_only() {
+    let asked = Asked::start(|auth| auth.negative_cache = Duration::from_secs(3600)).await;
+    for number in 0..1000 {
+        asked.authenticate(&format!("nobody{number}")).await.unwrap_err();
+    }
+    for (user, times) in [("nobody999", 1), ("one-too-many", 2)] {
+        for _ in 0..2 {
+            assert!(asked.authenticate(user).await.unwrap_err().is_upstreams());
+        }
+        assert_eq!(asked.upstream.sessions_of(user), times, "{user}");
+    }
+    asked.authenticate("alice").await.unwrap();
+    asked.authenticate("alice").await.unwrap();
+    assert_eq!(asked.upstream.sessions_of("alice"), 1, "who is let in is remembered all the same");
+}
+
+#[tokio::test]
+async fn of_a_refusal_only_what_tells_how_to_authenticate_is_passed_on() {
+    let asked = Asked::start(|_| {}).await;
+    for (size, expected) in [(4096, 4096), (4097, 0)] {
+        let headers = vec![("www-authenticate", "Basic realm=\"mail\""), ("x-page", "login")];
+        let body = Frames::of(vec![b'a'; size]);
+        let page = Canned { status: 401, headers, body, early: false };
+        asked.upstream.answer(SESSION, page);
+        let refusal = asked.authenticate(&format!("nobody{size}")).await.unwrap_err();
+        let Refusal::Upstream(status, headers, body) = refusal else { panic!("{refusal:?}") };
+        assert_eq!((status.as_u16(), body.len()), (401, expected));
+        let names: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
+        assert_eq!(names, ["www-authenticate"]);
+    }
+}
+
+#[tokio::test]
+async fn many_strangers_do_not_hold_up_the_question_about_a_live_stream() {
+    let asked = Asked::start(|_| {}).await;
+    asked.authenticate("alice").await.unwrap();
+    let gate = Arc::new(Semaphore::new(0));
+    asked.upstream.fail(&format!("bob {SESSION}"), Fault::Hold(Arc::clone(&gate)), 1000);
+    let strangers = asked.strangers("bob", 100);
+    asked.upstream.asked(SESSION, 1 + 64).await;
+    asked.ask("alice").await.unwrap();
+    assert_eq!(asked.upstream.sessions_of("bob"), 64, "the others wait for their turn");
+    gate.add_permits(1000);
+    assert_eq!(strangers.join_all().await, [true; 100]);
+}
+
+#[tokio::test]
+async fn a_stranger_whose_turn_does_not_come_is_told_when_to_try_again() {
+    let asked = Asked::before(|config| {
+        config.upstream.connect_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let gate = Arc::new(Semaphore::new(0));
+    asked.upstream.fail(SESSION, Fault::Hold(Arc::clone(&gate)), 1000);
+    let strangers = asked.strangers("bob", 64);
+    asked.upstream.asked(SESSION, 64).await;
+    let response = asked.authenticate("alice").await.unwrap_err().response();
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key(RETRY_AFTER));
+    gate.add_permits(1000);
+    assert_eq!(strangers.join_all().await, [true; 64]);
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_waits_for_any_more_ends() {
+    let asked = Asked::start(|_| {}).await;
+    asked.upstream.fail(SESSION, Fault::Hold(Arc::new(Semaphore::new(0))), 1);
+    tokio::select! {
+        answer = asked.authenticate("alice") => panic!("{answer:?}"),
+        () = asked.upstream.asked(SESSION, 1) => {}
+    }
+    within("end", asked.drain.idle()).await;
+}
+
+#[tokio::test]
+async fn a_refusal_told_by_others_has_live_streams_looked_at_again() {
+    let rig = Rig::start(|_| {}).await;
+    let mut stream = rig.events("alice", ALL).await;
+    rig.upstream.mail(|mail| mail.refuse("alice"));
+    assert_eq!(rig.ask("HEAD", SESSION, "alice").await.status(), 401);
+    assert!(stream.next().await.is_none(), "a whole response");
     rig.end().await;
 }
