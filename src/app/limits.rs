@@ -1,19 +1,25 @@
 //! How much the process may hold, by the settings and the descriptor limit.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 
 use crate::config::Limits;
 
-/// Descriptors kept for upstream connections, listeners, files and the side doors, of a limit of
-/// 20,000; a smaller limit keeps a sixteenth.
-const MOST_RESERVED: u64 = 512;
+/// Descriptors kept from clients, of a limit of 8,192 or more; a smaller limit keeps a sixteenth. Half
+/// of them are for requests to upstream, a quarter for probes, the rest for all else: listeners, side
+/// doors, Redis, files.
+const MOST_KEPT: u64 = 512;
 
 /// What the process may hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     pub(super) descriptors: u64,
+    /// Connections of clients.
     pub(super) connections: usize,
     pub(super) streams: usize,
+    /// Connections to upstream that clients leave room for: for requests, and for probes.
+    pub(super) requests: usize,
+    pub(super) probes: usize,
 }
 
 /// Raises the descriptor limit as far as the process may, and divides it.
@@ -21,13 +27,44 @@ pub(super) fn room(limits: &Limits) -> Room {
     let now = getrlimit(Resource::Nofile);
     // Without the right to it the limit stays what it is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let reserved = (descriptors / 16).clamp(16, MOST_RESERVED);
-    let free = usize::try_from(descriptors.saturating_sub(reserved)).unwrap_or(usize::MAX);
+    divide(limits, getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+}
+
+fn divide(limits: &Limits, descriptors: u64) -> Room {
+    let kept = (descriptors / 16).clamp(16, MOST_KEPT);
+    let free = usize::try_from(descriptors.saturating_sub(kept)).unwrap_or(usize::MAX);
     // A semaphore holds no more than this.
-    let free = free.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+    let free = free.clamp(1, Semaphore::MAX_PERMITS);
     let wanted = |setting: usize| if setting == 0 { free } else { setting.min(free) };
     let connections = wanted(limits.connections);
     let streams = wanted(limits.streams).min(connections);
-    Room { descriptors, connections, streams }
+    let quarter = usize::try_from(kept / 4).unwrap_or(1);
+    let requests = (free - connections + 2 * quarter).min(Semaphore::MAX_PERMITS);
+    Room { descriptors, connections, streams, requests, probes: quarter }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_clients_and_upstream_may_hold_fits_the_descriptor_limit() {
+        for descriptors in [64, 1024, 20_000, 1 << 20] {
+            for connections in [0, 10, 900, 10_000_000] {
+                let limits = Limits { connections, ..Config::default().limits };
+                let room = divide(&limits, descriptors);
+                let held = room.connections + room.requests + room.probes;
+                assert!((held as u64) < descriptors, "{room:?}");
+                assert!(room.probes >= 4 && room.requests >= 8, "{room:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn streams_have_all_that_is_not_kept() {
+        let room = divide(&Config::default().limits, 20_000);
+        assert_eq!((room.streams, room.requests, room.probes), (19_488, 256, 128));
+        assert_eq!(divide(&Config::default().limits, u64::MAX).streams, Semaphore::MAX_PERMITS);
+    }
 }

@@ -46,7 +46,7 @@ use crate::session::rewrite::WEBSOCKET;
 use crate::streams::Engine;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{TlsError, Upstream};
+use crate::upstream::{self, TlsError, Upstream};
 
 /// Why the proxy does not start.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,9 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let certificate = certificate
         .map(|files| Certificate::load(files, config.downstream.http2).map(Arc::new))
         .transpose()?;
-    let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health))?);
+    let permits = Arc::new(Semaphore::new(room.connections));
+    let outward = upstream::Room::new(Arc::clone(&permits), room.requests, room.probes);
+    let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health), &outward)?);
     let parts = Parts::new(&config, &upstream, room.streams, &drain, &metrics);
     let mut background = JoinSet::new();
     let (outbox, prober) = parts.start(&mut background, &config, &health, &metrics)?;
@@ -124,7 +126,6 @@ pub fn start(config: Config) -> Result<Running, Error> {
         engine: Arc::clone(&parts.engine),
         drain: drain.clone(),
     });
-    let permits = Arc::new(Semaphore::new(room.connections));
     for listener in doors.downstream {
         let (connections, permits) = (Arc::clone(&connections), Arc::clone(&permits));
         background.spawn(listener::serve(listener, connections, certificate.clone(), permits));

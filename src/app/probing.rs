@@ -14,7 +14,7 @@ use crate::hub::{Hub, ProbeSubject};
 use crate::probe::answer::MAX_REPLY_BYTES;
 use crate::probe::{Ask, Handle, Lost, Prober, Reply, Subject, Told, Wiring, offered};
 use crate::state::fact::AccountKey;
-use crate::upstream::{Failure, Upstream};
+use crate::upstream::{Failure, Probe, Upstream};
 
 /// With whose credential a probe asks.
 type Credential = (CredentialKey, Arc<Principal>);
@@ -64,6 +64,7 @@ async fn ask(upstream: Arc<Upstream>, question: Ask<Credential>) -> Result<Reply
     let (_, principal) = question.credential;
     let mut request = Request::new(Body::Empty);
     *request.method_mut() = Method::POST;
+    request.extensions_mut().insert(Probe);
     *request.uri_mut() = Uri::try_from(&principal.api_path).map_err(|_| Lost::Unreachable)?;
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, reply::JSON);
@@ -91,9 +92,10 @@ async fn ask(upstream: Arc<Upstream>, question: Ask<Credential>) -> Result<Reply
 
 fn lost(failure: &Failure) -> Lost {
     match failure {
-        Failure::Connect(_) | Failure::ConnectTimeout(_) | Failure::ForeignRedirect(_) => {
-            Lost::Unreachable
-        }
+        Failure::Connect(_)
+        | Failure::ConnectTimeout(_)
+        | Failure::Full(_)
+        | Failure::ForeignRedirect(_) => Lost::Unreachable,
         Failure::Silent(_) | Failure::Stalled(_) => Lost::TimedOut,
         Failure::Body(error) => lost_body(error),
         Failure::Broken(_) | Failure::Downstream(_) | Failure::Unusable(_) => Lost::Closed,

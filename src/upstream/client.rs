@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -19,6 +19,7 @@ use super::failure::Failure;
 use super::names::Names;
 use super::outgoing::{Outgoing, Shared, Watch};
 use super::paths::Paths;
+use super::room::{Full, Probe, Room};
 use crate::clock::Moment;
 use crate::config::{self, UpstreamAddress, UpstreamHttp};
 use crate::http::Body;
@@ -46,6 +47,8 @@ struct Node {
     /// For requests that are to make a tunnel of their connection, which HTTP/2 has not (RFC 9113
     /// §8.6).
     upgrades: Client<Connector, Outgoing>,
+    /// For probes: their connections have places of their own.
+    probes: Client<Connector, Outgoing>,
     scheme: Scheme,
     authority: Authority,
     protocol: Protocol,
@@ -69,16 +72,19 @@ impl Upstream {
     ///
     /// # Errors
     /// When TLS towards an https address cannot be set up.
-    pub fn new(settings: config::Upstream, health: Arc<Health>) -> Result<Self, TlsError> {
+    pub fn new(
+        settings: config::Upstream,
+        health: Arc<Health>,
+        room: &Room,
+    ) -> Result<Self, TlsError> {
         let tls = |http| {
             let is_needed = settings.addresses.iter().any(|address| address.tls);
             is_needed.then(|| tls_config(settings.ca_file.as_ref(), http).map(Arc::new)).transpose()
         };
-        let (tls, tls_http1) = (tls(settings.http)?, tls(UpstreamHttp::Http1)?);
-        let nodes = settings
-            .addresses
-            .iter()
-            .map(|address| Node::new(address, &settings, tls.as_ref(), tls_http1.as_ref()));
+        let tls = [tls(settings.http)?, tls(UpstreamHttp::Http1)?];
+        let [tls, tls_http1] = tls.each_ref().map(Option::as_ref);
+        let addresses = settings.addresses.iter();
+        let nodes = addresses.map(|address| Node::new(address, &settings, [tls, tls_http1], room));
         let nodes = nodes.collect::<Result<_, TlsError>>()?;
         let ring = Ring::new(&settings.addresses);
         let names = Names::new(settings.keep_alive);
@@ -178,6 +184,8 @@ impl Upstream {
                     node.is_down(&failure);
                     last = failure;
                 }
+                // Nobody was asked.
+                Err(full @ Failure::Full(_)) => return Err(full),
                 result => {
                     node.is_up();
                     return result;
@@ -200,7 +208,7 @@ impl Upstream {
         node: &Node,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, Failure> {
-        let (client, protocol) = node.pool_for(request.headers());
+        let (client, protocol) = node.pool_for(&request);
         node.address(&mut request, protocol, &self.names);
         let (outgoing, watch) = Outgoing::watched(request);
         let response = client.request(outgoing);
@@ -217,8 +225,8 @@ impl Node {
     fn new(
         address: &UpstreamAddress,
         settings: &config::Upstream,
-        tls: Option<&Arc<rustls::ClientConfig>>,
-        tls_http1: Option<&Arc<rustls::ClientConfig>>,
+        [tls, tls_http1]: [Option<&Arc<rustls::ClientConfig>>; 2],
+        room: &Room,
     ) -> Result<Self, TlsError> {
         let protocol = match (settings.http, address.tls) {
             (UpstreamHttp::Http2, _) => Protocol::Http2,
@@ -229,18 +237,31 @@ impl Node {
         pool.pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(settings.keep_alive)
+            .pool_max_idle_per_host(room.most_idle())
             .http2_adaptive_window(true);
-        let upgrades = pool.build(Connector::new(address, tls_http1, settings.connect_timeout)?);
-        let connector = Connector::new(address, tls, settings.connect_timeout)?;
+        let patience = settings.connect_timeout;
+        let connector = |tls, places| Connector::new(address, tls, patience, places);
+        let upgrades = pool.build(connector(tls_http1, room.for_requests())?);
         pool.http2_only(protocol == Protocol::Http2);
-        let anonymous = pool.build(connector.clone());
-        let client = pool.build(connector);
+        let anonymous = pool.build(connector(tls, room.for_requests())?);
+        let client = pool.build(connector(tls, room.for_requests())?);
+        let probes = pool.build(connector(tls, room.for_probes())?);
         let scheme = if address.tls { Scheme::HTTPS } else { Scheme::HTTP };
         let name = address.authority.clone();
         let authority = Authority::try_from(name.as_str())
             .unwrap_or_else(|_| Authority::from_static("upstream.invalid"));
         let down_until = AtomicU64::new(0);
-        Ok(Self { client, anonymous, upgrades, scheme, authority, protocol, name, down_until })
+        Ok(Self {
+            client,
+            anonymous,
+            upgrades,
+            probes,
+            scheme,
+            authority,
+            protocol,
+            name,
+            down_until,
+        })
     }
 
     /// Whether to try it before those that are passed over. Once its time is over this says so to one
@@ -273,11 +294,13 @@ impl Node {
         }
     }
 
-    /// The connections that a request with these headers may use, and what they speak.
-    fn pool_for(&self, headers: &HeaderMap) -> (&Client<Connector, Outgoing>, Protocol) {
+    /// The connections that a request may use, and what they speak.
+    fn pool_for(&self, request: &Request<Body>) -> (&Client<Connector, Outgoing>, Protocol) {
+        let headers = request.headers();
         let carries_credential =
             [AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name));
         match carries_credential {
+            _ if request.extensions().get::<Probe>().is_some() => (&self.probes, self.protocol),
             _ if headers.contains_key(UPGRADE) => (&self.upgrades, Protocol::Http1),
             true => (&self.client, self.protocol),
             false => (&self.anonymous, self.protocol),
@@ -316,17 +339,21 @@ fn classify(error: ClientError, watch: &Watch) -> Failure {
         return Failure::Downstream(body);
     }
     match error.is_connect() {
-        true if is_late(&error) => Failure::ConnectTimeout(error),
+        true if is_io(&error, |io| io.get_ref().is_some_and(|why| why.is::<Full>())) => {
+            Failure::Full(error)
+        }
+        // Whether time ran out: ours, or the kernel's.
+        true if is_io(&error, |io| io.kind() == io::ErrorKind::TimedOut) => {
+            Failure::ConnectTimeout(error)
+        }
         true => Failure::Connect(error),
         false => Failure::Broken(error),
     }
 }
 
-/// Whether time ran out: ours, or the kernel's.
-fn is_late(error: &ClientError) -> bool {
+/// Whether an error of a connection like this is behind it.
+fn is_io(error: &ClientError, like: impl Fn(&io::Error) -> bool) -> bool {
     let mut causes =
         std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::TimedOut)
-    })
+    causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(&like))
 }

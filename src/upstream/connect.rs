@@ -9,12 +9,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 
+use super::room::{Full, Places};
 use crate::config::{UpstreamAddress, UpstreamHttp, UpstreamTarget};
 use crate::http::socket::Socket;
 
@@ -77,6 +81,7 @@ pub(super) struct Connector {
     target: Arc<UpstreamTarget>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
+    places: Places,
 }
 
 impl Connector {
@@ -84,6 +89,7 @@ impl Connector {
         address: &UpstreamAddress,
         tls: Option<&Arc<rustls::ClientConfig>>,
         timeout: Duration,
+        places: Places,
     ) -> Result<Self, TlsError> {
         let host = match &address.target {
             UpstreamTarget::Tcp(host, _) => host.trim_matches(['[', ']']).to_owned(),
@@ -97,10 +103,17 @@ impl Connector {
                 Some((TlsConnector::from(Arc::clone(config)), name))
             }
         };
-        Ok(Self { target: Arc::new(address.target.clone()), tls, timeout })
+        Ok(Self { target: Arc::new(address.target.clone()), tls, timeout, places })
     }
 
-    async fn connect(self) -> io::Result<Socket> {
+    async fn connect(self) -> io::Result<Placed> {
+        let taken = tokio::time::timeout(self.timeout, self.places.take()).await;
+        let place = taken.ok().flatten().ok_or_else(|| io::Error::other(Full))?;
+        let socket = self.open().await?;
+        Ok(Placed { socket, _place: place })
+    }
+
+    async fn open(self) -> io::Result<Socket> {
         let connecting = async {
             let tcp = match &*self.target {
                 UpstreamTarget::Unix(path) => {
@@ -123,9 +136,9 @@ impl Connector {
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<Socket>;
+    type Response = TokioIo<Placed>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Socket>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Placed>>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -134,5 +147,57 @@ impl tower_service::Service<Uri> for Connector {
     fn call(&mut self, _: Uri) -> Self::Future {
         let connecting = self.clone().connect();
         Box::pin(async move { connecting.await.map(TokioIo::new) })
+    }
+}
+
+/// A connection and its place.
+pub(super) struct Placed {
+    socket: Socket,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Placed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Placed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl Connection for Placed {
+    fn connected(&self) -> Connected {
+        self.socket.connected()
     }
 }

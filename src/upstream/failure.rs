@@ -17,6 +17,9 @@ pub enum Failure {
     /// No connection in time.
     #[error("connect to upstream")]
     ConnectTimeout(#[source] hyper_util::client::legacy::Error),
+    /// There is no descriptor for one more connection.
+    #[error("connect to upstream")]
+    Full(#[source] hyper_util::client::legacy::Error),
     /// The connection broke, or what came was not HTTP.
     #[error("get a response from upstream")]
     Broken(#[source] hyper_util::client::legacy::Error),
@@ -41,10 +44,10 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether upstream itself is in trouble, as opposed to the client.
+    /// Whether upstream itself is in trouble, as opposed to the client or us.
     #[must_use]
     pub fn is_upstreams(&self) -> bool {
-        !matches!(self, Self::Downstream(_))
+        !matches!(self, Self::Downstream(_) | Self::Full(_))
     }
 
     /// Whether no byte of the request has left, so that another address may be asked.
@@ -57,6 +60,9 @@ impl Failure {
     pub fn problem(&self) -> Problem {
         match self {
             Self::Connect(_) => Problem::new(502, "the mail server cannot be reached; try again"),
+            Self::Full(_) => {
+                Problem::new(503, "the proxy holds as many connections as it may; try again")
+            }
             Self::Broken(_) | Self::Body(_) => {
                 Problem::new(502, "the mail server broke off its response; try again")
             }
@@ -86,7 +92,9 @@ impl Failure {
     #[must_use]
     pub fn response(&self) -> Response<Body> {
         match self {
-            Self::Connect(_) | Self::ConnectTimeout(_) => reply::problem_retry(&self.problem(), 5),
+            Self::Connect(_) | Self::ConnectTimeout(_) | Self::Full(_) => {
+                reply::problem_retry(&self.problem(), 5)
+            }
             _ => reply::problem(&self.problem()),
         }
     }

@@ -1,7 +1,8 @@
 //! The JMAP server's side: where it is, how it is reached, what its failures mean.
 //!
 //! Failures become problem details in one place ([`Failure::problem`]): refusal and broken
-//! connections are 502, silence is 504, both at once or after the time `[upstream]` sets.
+//! connections are 502, silence is 504, both at once or after the time `[upstream]` sets; no
+//! descriptor for a connection is 503 ([`Room`]).
 //!
 //! Of several addresses (architecture D4) a user's credential picks one, by a hash that is the same on
 //! every replica (`affinity`, `addresses`). An address that cannot be connected to is passed over for
@@ -17,10 +18,12 @@ mod forward;
 mod names;
 mod outgoing;
 mod paths;
+mod room;
 mod session;
 
 pub use client::Upstream;
 pub use connect::TlsError;
 pub use failure::Failure;
 pub use paths::Paths;
+pub use room::{Probe, Room};
 pub use session::Fetched;

@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, COOKIE, RETRY_AFTER};
 use jmap_push_proxy::auth::{Authority, CredentialKey, Credentials, Principal, Refusal};
 use jmap_push_proxy::config::{self, Config};
 use jmap_push_proxy::drain::Drain;
+use jmap_push_proxy::upstream::{self, Room};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -38,10 +39,9 @@ impl Asked {
         let mut config = Config::default();
         config.upstream.addresses = vec![address_of(upstream.address)];
         tweak(&mut config);
-        let behind =
-            jmap_push_proxy::upstream::Upstream::new(config.upstream, Arc::default()).unwrap();
+        let behind = upstream::Upstream::new(config.upstream, Arc::default(), &Room::default());
         let (size, drain) = (config.limits.session_size, Drain::default());
-        let authority = Authority::new(Arc::new(behind), config.auth, size, drain.clone());
+        let authority = Authority::new(Arc::new(behind.unwrap()), config.auth, size, drain.clone());
         Self { upstream, authority: Arc::new(authority), drain }
     }
 

@@ -5,6 +5,7 @@ mod addresses;
 mod doors;
 mod failures;
 mod push;
+mod room;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
