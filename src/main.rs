@@ -24,13 +24,13 @@ fn main() -> Exit {
 }
 
 fn run(settings: &Settings, environment: Environment) -> Exit {
-    let plain = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = cli::has_colours(&environment);
     let config = match settings.load(environment) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
     let terminal = io::stderr().is_terminal();
-    if let Err(error) = logging::init(&config.log, terminal, terminal && !plain) {
+    if let Err(error) = logging::init(&config.log, terminal, colours) {
         cli::tell(&format!("error: {error}"));
         return Exit::Failure;
     }

@@ -169,6 +169,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
     }
 }
 
+/// Whether standard error is a terminal that may be sent colours (no-color.org).
+#[must_use]
+pub fn has_colours(environment: &Environment) -> bool {
+    let refused = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !refused
+}
+
 impl Settings {
     /// The configuration that follows from flags, environment, file and defaults.
     ///
@@ -176,6 +183,7 @@ impl Settings {
     ///
     /// [`Exit::Config`], after every mistake is told on standard error.
     pub fn load(&self, environment: Environment) -> Result<Config, Exit> {
+        let colours = has_colours(&environment);
         let variable = environment.get(CONFIG_VARIABLE).filter(|path| !path.is_empty());
         let path = self.config.clone().or_else(|| variable.map(PathBuf::from));
         let file = path.as_deref().map(read).transpose().map_err(|(path, error)| {
@@ -183,7 +191,7 @@ impl Settings {
             Exit::Config
         })?;
         Config::load(&Sources { file, environment, flags: self.flags() }).map_err(|mistakes| {
-            tell(&mistakes.report(io::stderr().is_terminal()));
+            tell(&mistakes.report(colours));
             Exit::Config
         })
     }
