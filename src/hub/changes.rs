@@ -47,19 +47,15 @@ impl Hub {
         let at = Exchange { who, sent: seen.sent, received: seen.received };
         let outcome = inner.tracker.observe(&key, &at, facts);
         self.act(&mut inner, &key, outcome);
-        // What one principal's view shows may show in the others'; what a caller without a known
-        // Session was told may concern any.
-        if owner.is_none() || outcome.published != 0 {
+        // What one principal's view shows may show in the others', unless these are other accounts;
+        // what a caller without a known Session was told may concern any.
+        if owner.is_none() || outcome.published != 0 && !inner.is_per_user(&key.id) {
             self.hint_other_views(&mut inner, &key, seen.received);
         }
         key
     }
 
     fn hint_other_views(&self, inner: &mut super::audience::Inner, key: &AccountKey, now: Moment) {
-        // Of other users, they are other accounts.
-        if inner.is_per_user(&key.id) {
-            return;
-        }
         for view in inner.tracker.views(&key.id) {
             if view != *key {
                 let outcome = inner.tracker.hint(&view, None, false, now);
@@ -171,7 +167,7 @@ impl Hub {
         let mut inner = self.lock();
         let outcome = inner.tracker.probe_answered(key, at, probed);
         self.act(&mut inner, key, outcome);
-        if outcome.published != 0 {
+        if outcome.published != 0 && !inner.is_per_user(&key.id) {
             self.hint_other_views(&mut inner, key, at.received);
         }
     }

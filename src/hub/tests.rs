@@ -73,6 +73,10 @@ async fn asked(hub: &Hub) -> Vec<AccountKey> {
 
 /// A response to `who` says that something in the account changed.
 fn change(hub: &Hub, who: &Arc<Principal>, id: &str, to: &str) {
+    change_by(hub, Some(who), id, to);
+}
+
+fn change_by(hub: &Hub, who: Option<&Arc<Principal>>, id: &str, to: &str) {
     let fact = Fact {
         data_type: DataType::parse("Email").unwrap(),
         state: State::parse(to).unwrap(),
@@ -80,7 +84,7 @@ fn change(hub: &Hub, who: &Arc<Principal>, id: &str, to: &str) {
         created: false,
     };
     let now = Moment::now();
-    hub.observe(Seen { who: Some(who), sent: now, received: now }, &account(id), &[fact]);
+    hub.observe(Seen { who, sent: now, received: now }, &account(id), &[fact]);
 }
 
 fn told(subscriber: &mut Subscriber) -> String {
@@ -157,6 +161,9 @@ async fn a_change_where_ids_are_per_user_concerns_one_user() {
     assert!(!asked(&hub).await.contains(&other));
     hub.unknown(&users[0], &[account("own")]);
     assert!(!asked(&hub).await.contains(&other));
+    // Whose it is that a caller of whom nothing is known was told, nobody knows.
+    change_by(&hub, None, "own", "s2");
+    assert!(asked(&hub).await.contains(&other));
 }
 
 /// One collision says nothing about other ids.
