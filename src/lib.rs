@@ -61,6 +61,8 @@ pub mod session;
 
 pub mod api;
 
+pub mod websocket;
+
 pub mod downstream;
 
 // Health and metrics.
