@@ -104,7 +104,8 @@ impl Connections {
         match end {
             End::Leave(handoff) => {
                 if let (Some(feed), Some(room)) = (handoff.take(), room.take()) {
-                    self.engine.adopt(socket.into_inner(), feed, room);
+                    let limits = self.engine.limits();
+                    self.engine.adopt(socket.into_inner(), feed, limits, Some(room));
                 }
             }
             End::Over => linger(socket, LINGER).await,

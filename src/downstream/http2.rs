@@ -52,6 +52,7 @@ impl Connections {
             // Only event streams have limits of their own, and are counted when they are closed.
             let ordinary = Arc::new(Limits {
                 write_timeout: settings.write_timeout,
+                send_buffer: 0,
                 slow_closed: Counter::default(),
             });
             service_fn(move |mut request: Request<Incoming>| {

@@ -16,6 +16,7 @@ pub static CHUNKED: Codec = Codec {
     keep_alive: || Bytes::from_static(b"2\r\n:\n\r\n"),
     ping: |seconds| chunk(ping_event(seconds).as_bytes()),
     come_back: |after| chunk(retry(after).as_bytes()),
+    revoked: Bytes::new,
     end: || Bytes::from_static(b"0\r\n\r\n"),
 };
 
@@ -25,6 +26,7 @@ pub static RAW: Codec = Codec {
     keep_alive: || Bytes::from_static(KEEP_ALIVE),
     ping: |seconds| ping_event(seconds).into(),
     come_back: |after| retry(after).into(),
+    revoked: Bytes::new,
     end: Bytes::new,
 };
 

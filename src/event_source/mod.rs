@@ -60,7 +60,8 @@ impl EventSources {
         settings: config::EventSource,
     ) -> Self {
         let config::EventSource { throttle, keep_alive, max_age, .. } = settings;
-        let plan = Arc::new(Plan { throttle, keep_alive, max_age });
+        let answer_within = Duration::ZERO;
+        let plan = Arc::new(Plan { throttle, keep_alive, answer_within, max_age });
         Self { hub, authority, engine, settings, plan }
     }
 

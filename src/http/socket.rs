@@ -4,7 +4,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use hyper::upgrade::Upgraded;
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
@@ -19,6 +22,8 @@ pub enum Socket {
     Unix(UnixStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
+    /// One stream of an HTTP/2 connection (RFC 8441).
+    Http2(Box<TokioIo<Upgraded>>),
 }
 
 /// Runs `$body` with the pinned inner stream.
@@ -37,11 +42,29 @@ macro_rules! inner {
                 let $stream = Pin::new(stream.as_mut());
                 $body
             }
+            Socket::Http2(stream) => {
+                let $stream = Pin::new(stream.as_mut());
+                $body
+            }
         }
     };
 }
 
 impl Socket {
+    /// Has the kernel keep no more than `bytes` that the client has not taken (HTTP/2 has its own
+    /// window for that).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn limit_unsent(&self, bytes: usize) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => SockRef::from(tcp).set_send_buffer_size(bytes),
+            Self::Unix(unix) => SockRef::from(unix).set_send_buffer_size(bytes),
+            Self::Tls(tls) => SockRef::from(tls.get_ref().0).set_send_buffer_size(bytes),
+            Self::Http2(_) => Ok(()),
+        }
+    }
+
     /// Whether ALPN agreed on HTTP/2.
     #[must_use]
     pub fn negotiated_h2(&self) -> bool {
@@ -82,6 +105,7 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Http2(stream) => stream.is_write_vectored(),
         }
     }
 

@@ -256,6 +256,10 @@ impl Hub {
     }
 
     pub(super) fn watch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
+        // Upstream is asked for nobody who wants to hear nothing.
+        if filter.is_empty() {
+            return;
+        }
         if !inner.tracker.is_watched(key) {
             self.probes.watch(key.clone());
         }
@@ -264,6 +268,9 @@ impl Hub {
     }
 
     pub(super) fn unwatch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
+        if filter.is_empty() {
+            return;
+        }
         inner.tracker.unwatch(key, filter);
         if !inner.tracker.is_watched(key) {
             self.probes.unwatch(key.clone());
@@ -362,21 +369,47 @@ impl Hub {
         inner.audiences.iter().map(|(key, a)| (*key, Arc::clone(&a.principal))).collect()
     }
 
+    /// A subscriber of `view` wants `filter` from now on: the view for that, where it is a member now.
+    pub(super) fn change(
+        &self,
+        inner: &mut Inner,
+        view: &Arc<View>,
+        wake: &Arc<Wake>,
+        filter: &TypeFilter,
+    ) -> Arc<View> {
+        if !inner.audiences.contains_key(&view.audience) {
+            return Arc::clone(view);
+        }
+        let wanted = self.view(inner, view.audience, filter, view.codec);
+        if !Arc::ptr_eq(&wanted, view) {
+            self.quit(inner, view, wake);
+            wanted.join(wake);
+        }
+        wanted
+    }
+
+    /// Takes a member from a view, which ends with its last.
+    fn quit(&self, inner: &mut Inner, view: &Arc<View>, wake: &Arc<Wake>) {
+        if !view.leave(wake) {
+            return;
+        }
+        let Some(audience) = inner.audiences.get_mut(&view.audience) else { return };
+        audience.views.retain(|known| !Arc::ptr_eq(known, view));
+        let keys: Vec<AccountKey> = audience.keys().cloned().collect();
+        for key in &keys {
+            self.unwatch(inner, key, &view.filter);
+        }
+    }
+
     /// A subscriber of `view` is gone.
     pub(super) fn leave(&self, view: &Arc<View>, wake: &Arc<Wake>) {
         let mut inner = self.lock();
-        let emptied = view.leave(wake);
+        self.quit(&mut inner, view, wake);
         let Some(audience) = inner.audiences.get_mut(&view.audience) else { return };
         audience.subscribers -= 1;
         let (principal, last) = (audience.principal.id, audience.subscribers == 0);
-        let keys: Vec<AccountKey> = audience.keys().cloned().collect();
-        if emptied {
-            audience.views.retain(|known| !Arc::ptr_eq(known, view));
-            for key in &keys {
-                self.unwatch(&mut inner, key, &view.filter);
-            }
-        }
         if last {
+            let keys: Vec<AccountKey> = audience.keys().cloned().collect();
             inner.audiences.remove(&view.audience);
             for key in &keys {
                 inner.stop_watching(key, view.audience);

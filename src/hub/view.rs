@@ -30,6 +30,8 @@ pub struct Codec {
     pub ping: fn(u32) -> Bytes,
     /// When to come back, before an end of our choosing.
     pub come_back: fn(Duration) -> Bytes,
+    /// That upstream accepts the credential no longer; empty where a new connection says it.
+    pub revoked: fn() -> Bytes,
     /// What ends the stream; empty where the connection's end does.
     pub end: fn() -> Bytes,
 }
@@ -68,7 +70,7 @@ impl Pending<'_> {
 pub(super) struct View {
     pub(super) audience: CredentialKey,
     pub(super) filter: TypeFilter,
-    codec: &'static Codec,
+    pub(super) codec: &'static Codec,
     /// Number of the last publication that concerns this view. Written under the hub's lock.
     latest: AtomicU64,
     /// Held to add or remove one member, or to ring them all.
@@ -124,12 +126,10 @@ impl View {
         }
     }
 
-    pub(super) fn join(&self) -> Arc<Wake> {
-        let wake = Arc::new(Wake::default());
+    pub(super) fn join(&self, wake: &Arc<Wake>) {
         let mut members = self.members();
         wake.place.store(members.len(), Ordering::Relaxed);
-        members.push(Arc::clone(&wake));
-        wake
+        members.push(Arc::clone(wake));
     }
 
     /// Whether nobody is left.
@@ -173,13 +173,39 @@ struct Resume {
     compared: HashSet<AccountId>,
 }
 
+impl Resume {
+    fn from(token: &str) -> Box<Self> {
+        Box::new(Self { token: Token::parse(token), compared: HashSet::new() })
+    }
+
+    /// Whatever is current is to be told, but for accounts that were settled.
+    fn of_unsettled(settled: HashSet<AccountId>) -> Box<Self> {
+        Box::new(Self { token: None, compared: settled })
+    }
+}
+
 impl Subscriber {
     pub(super) fn new(hub: Arc<Hub>, view: Arc<View>, last_event_id: Option<&str>) -> Self {
-        let wake = view.join();
+        let wake = Arc::<Wake>::default();
+        view.join(&wake);
         let given = view.latest.load(Ordering::Acquire);
-        let resume = last_event_id
-            .map(|id| Box::new(Resume { token: Token::parse(id), compared: HashSet::new() }));
+        let resume = last_event_id.map(Resume::from);
         Self { hub, view, wake, given, resume }
+    }
+
+    /// Wants `filter` from now on (RFC 8887 §4.3.5.2), and what it has missed since `resume`, if it
+    /// says so. Otherwise it starts from the states that are known now; nothing tells the client when
+    /// that is, so what is not known yet is told once it is, changed or not.
+    pub fn change(&mut self, filter: &TypeFilter, resume: Option<&str>) {
+        let hub = Arc::clone(&self.hub);
+        let mut inner = hub.lock();
+        self.view = hub.change(&mut inner, &self.view, &self.wake, filter);
+        self.given = self.view.latest.load(Ordering::Acquire);
+        self.resume = match resume {
+            Some(token) => Some(Resume::from(token)),
+            None if filter.is_empty() => None,
+            None => self.unsettled(&inner).map(Resume::of_unsettled),
+        };
     }
 
     /// Waits until it is known what a first connection starts from: what changes later is told, what
@@ -193,24 +219,21 @@ impl Subscriber {
         }
         let settled = poll_fn(|cx| {
             self.wake.register(cx);
-            if self.settled().is_ok() { Poll::Ready(()) } else { Poll::Pending }
+            if self.unsettled(&self.hub.lock()).is_none() { Poll::Ready(()) } else { Poll::Pending }
         });
-        if tokio::time::timeout(patience, settled).await.is_err()
-            && let Err(compared) = self.settled()
-        {
-            self.resume = Some(Box::new(Resume { token: None, compared }));
+        if tokio::time::timeout(patience, settled).await.is_err() {
+            self.resume = self.unsettled(&self.hub.lock()).map(Resume::of_unsettled);
         }
     }
 
-    /// Whether all baselines are known, else the accounts whose are.
-    fn settled(&self) -> Result<(), HashSet<AccountId>> {
-        let inner = self.hub.lock();
-        let Some(audience) = inner.audience(self.view.audience) else { return Ok(()) };
+    /// The accounts whose baselines are known, if not all are.
+    fn unsettled(&self, inner: &Inner) -> Option<HashSet<AccountId>> {
+        let audience = inner.audience(self.view.audience)?;
         let settled = |key: &&AccountKey| inner.tracker.is_settled(key);
         if audience.keys().all(|key| settled(&key)) {
-            return Ok(());
+            return None;
         }
-        Err(audience.keys().filter(settled).map(|key| key.id.clone()).collect())
+        Some(audience.keys().filter(settled).map(|key| key.id.clone()).collect())
     }
 
     /// The bell that rings when there may be something to take.

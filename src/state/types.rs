@@ -107,6 +107,12 @@ impl TypeFilter {
         Self::Only(types.into())
     }
 
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Only(types) if types.is_empty())
+    }
+
     /// Whether the subscriber wants this type.
     #[must_use]
     pub fn allows(&self, data_type: &DataType) -> bool {

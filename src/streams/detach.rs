@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,28 +85,66 @@ impl http_body::Body for Opening {
     }
 }
 
-/// A socket and its feed: the future of one task, written out so that nothing is kept twice. Idle it
-/// is this struct, one waker and the socket's registration.
+/// What is said on a socket: bytes out, bytes in. The socket's owner does the rest.
+pub trait Conversation: Unpin + Send + 'static {
+    /// The next bytes to write; `None` after the last. Polled again only when those are written, so
+    /// that whatever happens meanwhile can be merged.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
+
+    /// Whether more of what the client sends can be taken now. If not, the kernel keeps it and the
+    /// client is stopped; [`Self::poll_next`] must come to be polled when that changes.
+    fn wants_bytes(&self) -> bool;
+
+    /// Takes what the client has sent.
+    fn receive(&mut self, bytes: &[u8]);
+
+    /// No more bytes, whatever is under way.
+    fn must_end(&self) -> bool;
+}
+
+/// An event source's client has nothing to say any more: it is thrown away.
+impl Conversation for Feed {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_next(cx)
+    }
+
+    fn wants_bytes(&self) -> bool {
+        true
+    }
+
+    fn receive(&mut self, _: &[u8]) {}
+
+    fn must_end(&self) -> bool {
+        self.must_end()
+    }
+}
+
+/// A socket and what is said on it: the future of one task, written out so that nothing is kept twice.
+/// Idle it is this struct, one waker and the socket's registration.
 #[derive(Debug)]
-pub(super) struct Detached {
+pub(super) struct Detached<C> {
     socket: Socket,
-    feed: Feed,
+    conversation: C,
     /// What of the present frame is not written yet: shared with all who get the same.
     writing: Bytes,
     /// Runs while a write stalls.
     stall: Option<Pin<Box<Sleep>>>,
     limits: Arc<Limits>,
+    /// The client was not read from when it was looked at last: no waker waits for its bytes.
+    held_back: bool,
     /// The last byte is written: only FIN is left, so that the client sees a whole response.
     closing: bool,
     /// The stream still counts as a connection.
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
-/// What all streams share, detached or not.
+/// What all streams of one kind share, detached or not.
 #[derive(Debug)]
 pub struct Limits {
     /// A stream that accepts no byte for this long is closed.
     pub write_timeout: Duration,
+    /// Bytes that the kernel keeps for a client that does not take them.
+    pub send_buffer: usize,
     /// Counts them.
     pub slow_closed: Counter,
 }
@@ -121,7 +160,7 @@ enum Ending {
     Stalled,
 }
 
-impl Future for Detached {
+impl<C: Conversation> Future for Detached<C> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -138,35 +177,38 @@ impl Future for Detached {
                 }
             }
         }
-        if Pin::new(&mut this.socket).poll_shutdown(cx).is_ready() || this.feed.must_end() {
+        if Pin::new(&mut this.socket).poll_shutdown(cx).is_ready() || this.conversation.must_end() {
             return Poll::Ready(());
         }
         this.poll_stall(cx)
     }
 }
 
-impl Detached {
+impl<C: Conversation> Detached<C> {
     pub(super) fn new(
         socket: Socket,
-        feed: Feed,
+        conversation: C,
         limits: Arc<Limits>,
-        room: OwnedSemaphorePermit,
+        room: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let (writing, stall) = (Bytes::new(), None);
-        Self { socket, feed, writing, stall, limits, closing: false, _room: room }
+        Self { socket, conversation, writing, stall, limits, held_back: true, closing: false, _room: room }
     }
 
     /// Writes and reads until nothing can be done; ready when the stream is over.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
-        if self.feed.must_end() {
+        if self.conversation.must_end() {
             return Poll::Ready(Err(Ending::Closed));
         }
-        self.poll_read(cx)?;
         loop {
+            self.poll_read(cx)?;
             ready!(self.poll_write(cx))?;
-            match ready!(self.feed.poll_next(cx)) {
-                Some(frame) => self.writing = frame,
-                None => return Poll::Ready(Ok(())),
+            match self.conversation.poll_next(cx) {
+                Poll::Ready(Some(frame)) => self.writing = frame,
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                // What it waited for may have made room for more.
+                Poll::Pending if self.held_back && self.conversation.wants_bytes() => {}
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -207,17 +249,22 @@ impl Detached {
         stall.as_mut().poll(cx)
     }
 
-    /// A client has nothing to say any more; what it sends is thrown away, its end is noticed.
+    /// Hands on what the client sends, and notices its end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
-        let mut scratch = [0; 256];
-        loop {
-            let mut buffer = ReadBuf::new(&mut scratch);
+        let mut scratch = [const { MaybeUninit::uninit() }; 8 * 1024];
+        while self.conversation.wants_bytes() {
+            let mut buffer = ReadBuf::uninit(&mut scratch);
             match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    self.held_back = false;
+                    return Ok(());
+                }
                 Poll::Ready(Err(error)) => return Err(Ending::Gone(error)),
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(Ending::Closed),
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.conversation.receive(buffer.filled()),
             }
         }
+        self.held_back = true;
+        Ok(())
     }
 }

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::detach::{Detached, Limits};
-use super::feed::Feed;
+use super::detach::{Conversation, Detached, Limits};
 use super::wheel::Wheel;
 use crate::clock::Moment;
 use crate::config;
@@ -42,7 +40,8 @@ impl Engine {
         let (wheel, live) = (Wheel::default(), AtomicUsize::new(0));
         let drained_by = AtomicU64::new(0);
         let slow_closed = metrics.slow_closed.clone();
-        let limits = Arc::new(Limits { write_timeout: settings.write_timeout, slow_closed });
+        let (write_timeout, send_buffer) = (settings.write_timeout, settings.send_buffer);
+        let limits = Arc::new(Limits { write_timeout, send_buffer, slow_closed });
         Arc::new(Self { wheel, drain, metrics, settings, limits, live, most, drained_by })
     }
 
@@ -66,24 +65,22 @@ impl Engine {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// Takes a socket over: from now on `feed` alone decides what is written. `room` is the
-    /// connection's place, which the stream keeps.
-    pub fn adopt(&self, socket: Socket, feed: Feed, room: OwnedSemaphorePermit) {
+    /// Takes a socket over: from now on `conversation` alone decides what is written. `room` is the
+    /// connection's place, which the stream keeps; `None` where it shares the connection.
+    pub fn adopt<C: Conversation>(
+        &self,
+        socket: Socket,
+        conversation: C,
+        limits: Arc<Limits>,
+        room: Option<OwnedSemaphorePermit>,
+    ) {
         // Without a small buffer the kernel would queue megabytes of stale events for a dead reader
         // and merging would come too late (hostile.md S3). Failing to shrink it is harmless.
-        let _ = match &socket {
-            Socket::Tcp(tcp) => SockRef::from(tcp).set_send_buffer_size(self.settings.send_buffer),
-            Socket::Unix(unix) => {
-                SockRef::from(unix).set_send_buffer_size(self.settings.send_buffer)
-            }
-            Socket::Tls(tls) => {
-                SockRef::from(tls.get_ref().0).set_send_buffer_size(self.settings.send_buffer)
-            }
-        };
-        self.drain.spawn(Detached::new(socket, feed, Arc::clone(&self.limits), room));
+        let _ = socket.limit_unsent(limits.send_buffer);
+        self.drain.spawn(Detached::new(socket, conversation, limits, room));
     }
 
-    /// What holds for every stream, for the connection of one that stays in hyper.
+    /// What bounds event streams.
     #[must_use]
     pub fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.limits)
@@ -124,6 +121,10 @@ impl Engine {
         self.live.fetch_add(1, Ordering::Relaxed);
         self.metrics.streams.inc();
         self.metrics.streams_opened.inc();
+    }
+
+    pub(super) fn unanswered(&self) {
+        self.metrics.unanswered_closed.inc();
     }
 
     pub(super) fn closed(&self) {

@@ -19,6 +19,8 @@ pub struct Plan {
     pub throttle: Duration,
     /// A comment after this much silence; zero for never.
     pub keep_alive: Duration,
+    /// A keep-alive must be answered within this time; zero where none can be.
+    pub answer_within: Duration,
     /// The stream ends after about this long; zero for never.
     pub max_age: Duration,
 }
@@ -40,8 +42,12 @@ pub struct Feed {
     last_event: Moment,
     /// When anything was handed out.
     last_bytes: Moment,
+    /// When a keep-alive was sent that the client has not answered.
+    unanswered: Moment,
     /// When the stream ends by itself.
     ends: Moment,
+    /// When its owner wants to be polled, whatever else happens.
+    also: Moment,
     /// The moments the wheel will wake us; past ones are over. Two, since a throttled event must not
     /// leave one more of the far deadlines behind each time.
     far: Moment,
@@ -82,7 +88,9 @@ impl Feed {
             throttled_until: now,
             last_event: now,
             last_bytes: now,
+            unanswered: Moment::NEVER,
             ends,
+            also: Moment::NEVER,
             far: Moment::default(),
             near: Moment::default(),
         }
@@ -91,6 +99,38 @@ impl Feed {
     /// See [`Subscriber::settle`].
     pub async fn settle(&mut self, patience: Duration) {
         self.subscriber.settle(patience).await;
+    }
+
+    /// Its subscription, to be changed.
+    pub fn subscriber(&mut self) -> &mut Subscriber {
+        &mut self.subscriber
+    }
+
+    /// The client has said something, so it is there.
+    pub fn heard(&mut self) {
+        self.unanswered = Moment::NEVER;
+    }
+
+    /// Ends the stream as its age would.
+    pub fn end(&mut self) {
+        self.ends = Moment::default();
+    }
+
+    /// Has the task polled at `moment` at the latest; only the last such wish counts.
+    pub fn wake_at(&mut self, moment: Moment) {
+        self.also = moment;
+    }
+
+    /// Pending until `moment`, or until something else happens: for what is left to wait for when
+    /// [`Self::poll_next`] has come to its end.
+    pub fn poll_until(&mut self, moment: Moment, cx: &Context<'_>) -> Poll<()> {
+        self.subscriber.wake().register(cx);
+        let now = Moment::now();
+        if moment <= now || self.must_end() {
+            return Poll::Ready(());
+        }
+        self.arm_for(moment, now);
+        Poll::Pending
     }
 
     /// The next bytes to write; `None` after the last. The caller polls again only when they are
@@ -127,7 +167,14 @@ impl Feed {
             Stage::Open => {}
         }
         if self.subscriber.wake().is_revoked() {
-            return self.close(now);
+            self.stage = Stage::Closing;
+            let farewell = (self.subscriber.codec().revoked)();
+            return if farewell.is_empty() { self.next(now) } else { Some(Some(farewell)) };
+        }
+        if self.unanswered.after(self.plan.answer_within) <= now {
+            self.stage = Stage::Ended;
+            self.engine.unanswered();
+            return Some(None);
         }
         if self.engine.phase() >= Phase::Draining && self.ends > self.engine.drained_by() {
             self.ends = self.engine.pick_end(now);
@@ -150,6 +197,9 @@ impl Feed {
             return Some(Some((self.subscriber.codec().ping)(self.ping)));
         }
         if self.keep_alive_due() <= now {
+            if !self.plan.answer_within.is_zero() {
+                self.unanswered = self.unanswered.min(now);
+            }
             return Some(Some((self.subscriber.codec().keep_alive)()));
         }
         None
@@ -159,11 +209,6 @@ impl Feed {
     #[must_use]
     pub fn must_end(&self) -> bool {
         self.engine.phase() >= Phase::Ended
-    }
-
-    fn close(&mut self, now: Moment) -> Option<Option<Bytes>> {
-        self.stage = Stage::Closing;
-        self.next(now)
     }
 
     fn ping_due(&self) -> Moment {
@@ -182,10 +227,16 @@ impl Feed {
 
     /// Sees to it that the wheel wakes us at the next deadline.
     fn arm(&mut self, now: Moment) {
-        let mut next = self.ping_due().min(self.keep_alive_due()).min(self.ends);
+        let answer_due = self.unanswered.after(self.plan.answer_within);
+        let mut next = self.ping_due().min(self.keep_alive_due()).min(answer_due);
+        next = next.min(self.ends).min(self.also);
         if self.throttled_until > now && self.subscriber.has_pending() {
             next = next.min(self.throttled_until);
         }
+        self.arm_for(next, now);
+    }
+
+    fn arm_for(&mut self, next: Moment, now: Moment) {
         let latest = next.after(RESOLUTION);
         let is_armed = |at: Moment| at > now && at <= latest;
         if next == Moment::NEVER || is_armed(self.near) || is_armed(self.far) {

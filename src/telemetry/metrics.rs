@@ -41,6 +41,7 @@ metrics! {
     streams: Gauge = "streams", "Live event streams";
     streams_opened: Count = "streams_opened", "Event streams opened since the start";
     slow_closed: Count = "slow_closed", "Streams closed because the client accepted no byte for as long as the write timeout says";
+    unanswered_closed: Count = "unanswered_closed", "WebSockets closed because the client answered no ping within websocket.pong_timeout";
     probes: Count = "probes", "Requests the probe has sent to upstream";
     probe_failures: Count = "probe_failures", "Probe requests that upstream did not answer with JMAP";
     probe_queue: Gauge = "probe_queue", "Accounts that are due for a probe and wait for probe.budget";
