@@ -1,20 +1,21 @@
 //! Serves API requests (RFC 8620 §3): read whole within limits, forwarded byte for byte, the
 //! response tapped on its way back.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
+use std::sync::Arc;
 
 use super::memory::{Held, Memory, Unread};
+use super::request::without_own_capabilities;
 use super::tap::Tap;
+use super::turns::{Turn, Turns};
 use super::{Changes, Verdict, facts};
 use crate::auth::{Authority, CredentialKey, Credentials, Principal};
 use crate::clock::Moment;
-use crate::config::Limits;
+use crate::config::{Config, Limits, UpstreamPush};
 use crate::http::body::BodyError;
 use crate::http::decode::{DecodeError, decode};
 use crate::http::headers::clean_response;
@@ -27,6 +28,10 @@ use crate::upstream::{Failure, Upstream};
 
 /// `limit` of §3.6.1.
 const MAX_SIZE_REQUEST: &str = "maxSizeRequest";
+
+/// API requests of one user under way where upstream's Session names no `maxConcurrentRequests`: what
+/// §2 suggests at least.
+const USUAL_CONCURRENCY: u64 = 4;
 
 /// Whom API requests have to do with.
 #[derive(Clone)]
@@ -46,28 +51,91 @@ pub struct Calls {
     wiring: Wiring,
     limits: Limits,
     memory: Memory,
+    turns: Arc<Turns>,
+    /// Whether we have capabilities that upstream knows nothing of.
+    has_own: bool,
+}
+
+/// Who makes a request.
+#[derive(Debug)]
+pub struct Asking {
+    /// By what they authenticate.
+    pub key: Option<CredentialKey>,
+    /// Who that is, as far as is known.
+    pub principal: Option<Arc<Principal>>,
+    turn: Option<Turn>,
 }
 
 impl Calls {
-    /// A request's body may be silent for `patience`.
+    /// Reads what it needs of the settings.
     #[must_use]
-    pub fn new(wiring: Wiring, limits: Limits, patience: Duration) -> Self {
-        let memory = Memory::new(limits.request_memory, patience);
-        Self { wiring, limits, memory }
+    pub fn new(wiring: Wiring, config: &Config) -> Self {
+        let limits = config.limits.clone();
+        let memory = Memory::new(limits.request_memory, config.downstream.body_timeout);
+        let has_own = config.upstream.push != UpstreamPush::Passthrough;
+        Self { wiring, limits, memory, turns: Arc::default(), has_own }
+    }
+
+    /// Where requests are held.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The most bytes of a request of `principal`'s: upstream's `maxSizeRequest` and our own limit.
+    #[must_use]
+    pub fn size_limit(&self, principal: Option<&Principal>) -> usize {
+        let stated = principal.and_then(|principal| principal.limits.max_size_request);
+        let limit = stated.and_then(|size| usize::try_from(size).ok());
+        limit.unwrap_or(self.limits.request_size).min(self.limits.request_memory)
     }
 
     /// Answers an API request whose headers are ready to be sent on. `suffix` goes behind the
     /// response's `sessionState`.
     pub async fn serve(&self, request: Request<Body>, suffix: Arc<str>) -> Response<Body> {
-        let Wiring { upstream, authority, .. } = &self.wiring;
+        let authority = &self.wiring.authority;
         let key = authority.key(request.headers());
         let principal = key.and_then(|key| authority.known(key));
-        let (mut parts, body) = request.into_parts();
-        let Held { bytes: body, _place } = match self.read(body, principal.as_deref()).await {
+        let (parts, body) = request.into_parts();
+        let held = match self.read(body, principal.as_deref()).await {
             Ok(held) => held,
             Err(refused) => return *refused,
         };
-        let written = match self.scan(&parts.headers, &body, principal.as_deref()) {
+        let turn = principal.as_ref().map(|principal| self.turns.count(principal.id));
+        self.exchange(parts, held, Asking { key, principal, turn }, suffix).await
+    }
+
+    /// Answers a request that came whole, over a WebSocket: once its user may have one more under
+    /// way, and with the response whole, which is `limit` bytes at most.
+    ///
+    /// # Errors
+    /// [`Unread`], of the response.
+    pub async fn exchange_whole(
+        &self,
+        (parts, held): (Parts, Held),
+        (key, principal): (CredentialKey, Arc<Principal>),
+        suffix: Arc<str>,
+        limit: usize,
+    ) -> Result<(StatusCode, Held), Unread> {
+        let most = principal.limits.max_concurrent_requests.unwrap_or(USUAL_CONCURRENCY).max(1);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let turn = Some(self.turns.wait(principal.id, most).await);
+        let asking = Asking { key: Some(key), principal: Some(principal), turn };
+        let response = self.exchange(parts, held, asking, suffix).await;
+        let status = response.status();
+        Ok((status, self.memory.read(response.into_body(), limit).await?))
+    }
+
+    async fn exchange(
+        &self,
+        mut parts: Parts,
+        held: Held,
+        asking: Asking,
+        suffix: Arc<str>,
+    ) -> Response<Body> {
+        let Held { bytes: mut body, place: _place } = held;
+        let Asking { key, principal, turn } = asking;
+        let written = match self.scan(&mut parts.headers, &mut body, principal.as_deref()) {
             Ok(written) => written,
             Err(refused) => return *refused,
         };
@@ -83,9 +151,10 @@ impl Calls {
             written,
             sent: Moment::now(),
             known: false,
+            _turn: turn,
         };
         let request = Request::from_parts(parts, Body::from(body));
-        match upstream.send(request).await {
+        match self.wiring.upstream.send(request).await {
             Ok(response) => self.answer(response, caller, suffix).await,
             Err(failure) => failure.response(),
         }
@@ -97,9 +166,7 @@ impl Calls {
         body: Body,
         principal: Option<&Principal>,
     ) -> Result<Held, Box<Response<Body>>> {
-        let stated = principal.and_then(|principal| principal.limits.max_size_request);
-        let limit = stated.and_then(|size| usize::try_from(size).ok());
-        let limit = limit.unwrap_or(self.limits.request_size).min(self.limits.request_memory);
+        let limit = self.size_limit(principal);
         let known = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
         let read = if known.is_some_and(|length| length > limit) {
             Err(BodyError::TooLarge(limit).into())
@@ -121,11 +188,12 @@ impl Calls {
         })
     }
 
-    /// Which accounts the request may change; decoded for reading only, sent on as it came.
+    /// Which accounts the request may change; decoded for reading only, sent on as it came, but for
+    /// capabilities that are ours alone (A5).
     fn scan(
         &self,
-        headers: &HeaderMap,
-        body: &Bytes,
+        headers: &mut HeaderMap,
+        body: &mut Bytes,
         principal: Option<&Principal>,
     ) -> Result<Written, Box<Response<Body>>> {
         if principal.is_none() && headers.contains_key(CONTENT_ENCODING) {
@@ -143,11 +211,16 @@ impl Calls {
             }
         };
         // What cannot be read here upstream may read all the same.
-        let read = super::Request::scan(&plain);
-        Ok(read.map_or(Written::UNREAD, |request| Written {
-            changes: request.changes(),
-            told: request.tells_states(),
-        }))
+        let Some(request) = super::Request::scan(&plain) else { return Ok(Written::UNREAD) };
+        let written = Written { changes: request.changes(), told: request.tells_states() };
+        if self.has_own
+            && request.may_use_own
+            && let Some(edited) = without_own_capabilities(&plain)
+        {
+            headers.remove(CONTENT_ENCODING);
+            *body = edited.into();
+        }
+        Ok(written)
     }
 
     /// Sends the response on, tapped if it is one that tells states.
@@ -215,6 +288,7 @@ struct Caller {
     sent: Moment,
     /// It is known what was written, or that nothing was.
     known: bool,
+    _turn: Option<Turn>,
 }
 
 impl Drop for Caller {

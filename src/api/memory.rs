@@ -26,7 +26,7 @@ const SMALL: usize = 64;
 
 /// See the module. When full: [`Unread::Full`].
 #[derive(Debug)]
-pub(super) struct Memory {
+pub struct Memory {
     /// An eighth of all: the first [`Self::share`] units of each request.
     small: Arc<Semaphore>,
     share: usize,
@@ -37,21 +37,23 @@ pub(super) struct Memory {
 
 /// A body, and its place in memory.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub(super) bytes: Bytes,
-    pub(super) _place: Place,
+pub struct Held {
+    /// All of it.
+    pub bytes: Bytes,
+    /// Kept as long as the bytes are.
+    pub place: Place,
 }
 
 /// What a request occupies.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     small: OwnedSemaphorePermit,
     large: OwnedSemaphorePermit,
 }
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unread {
+pub enum Unread {
     /// The others occupy all there is.
     #[error("too many large requests at once")]
     Full,
@@ -62,7 +64,7 @@ pub(super) enum Unread {
 
 impl Memory {
     /// Room for `bytes`; a body may be silent for `patience`.
-    pub(super) fn new(bytes: usize, patience: Duration) -> Self {
+    pub fn new(bytes: usize, patience: Duration) -> Self {
         let units = bytes / UNIT;
         let small = (units / 8).max(1);
         let large = units.saturating_sub(small);
@@ -71,20 +73,41 @@ impl Memory {
         Self { small, share, large, patience }
     }
 
+    /// A place that nothing occupies yet.
+    ///
+    /// # Errors
+    /// Never; for the form's sake like [`Self::grow`].
+    pub fn place(&self) -> Result<Place, Unread> {
+        Ok(Place { small: take(&self.small, 0)?, large: take(&self.large, 0)? })
+    }
+
+    /// Has a place cover `bytes`, if it does not yet.
+    ///
+    /// # Errors
+    /// [`Unread::Full`].
+    pub fn grow(&self, place: &mut Place, bytes: usize) -> Result<(), Unread> {
+        let units = bytes.div_ceil(UNIT);
+        let small = units.min(self.share).saturating_sub(place.small.num_permits());
+        let large = units.saturating_sub(self.share).saturating_sub(place.large.num_permits());
+        place.small.merge(take(&self.small, small)?);
+        place.large.merge(take(&self.large, large)?);
+        Ok(())
+    }
+
     /// Reads a body to its end, at most `limit` bytes.
     ///
     /// # Errors
     /// [`Unread`].
-    pub(super) async fn read(&self, mut body: Body, limit: usize) -> Result<Held, Unread> {
+    pub async fn read(&self, mut body: Body, limit: usize) -> Result<Held, Unread> {
         let mut gathered = Gathered::default();
-        let mut place = Place { small: take(&self.small, 0)?, large: take(&self.large, 0)? };
+        let mut place = self.place()?;
         let (mut due, mut arrived) = (Instant::now() + self.patience, 0);
         // A request that is not over by then must have brought so much since.
         let least = self.patience.as_secs().saturating_mul(LEAST_RATE.into());
         loop {
             let frame = match timeout_at(due, body.frame()).await {
                 Ok(Some(frame)) => frame?,
-                Ok(None) => return Ok(Held { bytes: gathered.into_bytes(), _place: place }),
+                Ok(None) => return Ok(Held { bytes: gathered.into_bytes(), place }),
                 Err(_) if (gathered.len() - arrived) as u64 >= least => {
                     (due, arrived) = (due + self.patience, gathered.len());
                     continue;
@@ -92,12 +115,16 @@ impl Memory {
                 Err(_) => return Err(BodyError::Slow(LEAST_RATE).into()),
             };
             gathered.push(frame, limit)?;
-            let units = gathered.len().div_ceil(UNIT);
-            let small = units.min(self.share) - place.small.num_permits();
-            let large = units.saturating_sub(self.share) - place.large.num_permits();
-            place.small.merge(take(&self.small, small)?);
-            place.large.merge(take(&self.large, large)?);
+            self.grow(&mut place, gathered.len())?;
         }
+    }
+
+    /// How long a request of `bytes` so far may take to come whole.
+    #[must_use]
+    pub fn patience(&self, bytes: usize) -> Duration {
+        let rate =
+            Duration::from_secs(u64::try_from(bytes).unwrap_or(u64::MAX) / u64::from(LEAST_RATE));
+        self.patience.saturating_add(rate)
     }
 }
 

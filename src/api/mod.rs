@@ -5,7 +5,8 @@
 //! | which methods a request calls, on which accounts | [`request`] |
 //! | the states a response tells, read while it streams; where `sessionState` ends | [`scanner`] |
 //! | getting over a nested value at little cost | [`skip`] |
-//! | requests in memory, all within one limit | `memory` |
+//! | requests in memory, all within one limit | [`memory`] |
+//! | how many requests each user has under way | [`turns`] |
 //! | what is read from a response, and the facts that follow from it | [`observed`] |
 //!
 //! Nothing here delays, alters or refuses anything: on doubt the answer is "unknown", the bytes are
@@ -13,13 +14,14 @@
 
 pub mod calls;
 mod invocation;
-mod memory;
+pub mod memory;
 pub mod observed;
 pub mod request;
 pub mod scanner;
 pub mod skip;
 mod tap;
 mod text;
+pub mod turns;
 
 pub use calls::Calls;
 pub use observed::{Method, MethodError, MethodResponse, Observed, Verdict, facts};

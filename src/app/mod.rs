@@ -37,12 +37,12 @@ use crate::downstream::tls::{self, Certificate};
 use crate::drain::{Drain, Phase};
 use crate::event_source::EventSources;
 use crate::hub::{self, Hub};
+use crate::jmap::capability::WEBSOCKET;
 use crate::jmap::session::Session;
 use crate::notify;
 use crate::notify::queue::{Outbox, queue};
 use crate::probe::{Handle, Prober};
 use crate::session::Sessions;
-use crate::session::rewrite::WEBSOCKET;
 use crate::streams::Engine;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -222,7 +222,7 @@ impl Parts {
             hub: Arc::clone(hub),
             prober,
         };
-        let calls = Calls::new(wiring, config.limits.clone(), config.downstream.body_timeout);
+        let calls = Arc::new(Calls::new(wiring, config));
         let (h, a, e) = (Arc::clone(hub), Arc::clone(authority), Arc::clone(engine));
         Dispatch {
             router: Router::new(config),

@@ -16,7 +16,7 @@ use super::secret::Secret;
 use super::{
     AccountScope, Admin, Auth, Config, Cors, CorsMode, Downstream, Drain, EventSource, Limits, Log,
     LogFormat, Probe, QueryMode, Redis, Requirement, TlsFiles, Upstream, UpstreamHttp,
-    UpstreamPush,
+    UpstreamPush, WebSocket,
 };
 
 const KB: u64 = 1 << 10;
@@ -36,11 +36,19 @@ const MANY: u64 = 10_000_000;
 /// Time for a network's answer, in the places where it may be as short as a tenth of a second.
 const ANSWER: Range = Range::times(MILLISECOND.saturating_mul(100), MINUTE.saturating_mul(5));
 
+// What streams of both kinds have.
+const THROTTLE: Range =
+    Range::times(MILLISECOND.saturating_mul(10), MINUTE).or_zero("for each at once");
+const SEND_BUFFER: Range = Range::sizes(4 * KB, 4 * MB);
+const MAX_AGE: Range = Range::times(MINUTE, DAY.saturating_mul(30)).or_zero("for never");
+
 /// Reads and checks everything. `None` when a mistake was noted.
 pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let downstream = downstream(reader);
     let upstream = upstream(reader);
-    let event_source = event_source(reader, upstream.as_ref());
+    let event_source = event_source(reader);
+    let websocket = websocket(reader);
+    own_paths(reader, upstream.as_ref(), event_source.as_ref(), websocket.as_ref());
     let probe = probe(reader);
     let auth = auth(reader);
     let limits = limits(reader);
@@ -53,6 +61,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         downstream: downstream?,
         upstream: upstream?,
         event_source: event_source?,
+        websocket: websocket?,
         probe: probe?,
         auth: auth?,
         limits: limits?,
@@ -172,20 +181,30 @@ fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
     })
 }
 
-fn event_source(reader: &mut Reader<'_>, upstream: Option<&Upstream>) -> Option<EventSource> {
-    let path = reader.parsed("event_source.path", address::path);
-    let bare = |path: &str| path.trim_end_matches('/').to_owned();
-    if let (Some(path), Some(upstream)) = (&path, upstream)
-        && (bare(path) == bare(&upstream.session_path) || bare(path).is_empty())
-    {
-        let why = "a path of its own, such as \"/jmap/eventsource/\"";
-        reader.conflict("event_source.path", "upstream.session_path", why);
+/// Each of our paths must be told from the others, and from the Session's.
+fn own_paths(
+    reader: &mut Reader<'_>,
+    upstream: Option<&Upstream>,
+    event_source: Option<&EventSource>,
+    websocket: Option<&WebSocket>,
+) {
+    let session = upstream.map(|section| ("upstream.session_path", &section.session_path));
+    let events = event_source.map(|section| ("event_source.path", &section.path));
+    let websocket = websocket.map(|section| ("websocket.path", &section.path));
+    let bare = |path: &String| path.trim_end_matches('/').to_owned();
+    for (ours, others) in [(events, [session, None]), (websocket, [session, events])] {
+        let Some((key, path)) = ours else { continue };
+        let is_taken = |(_, other): &(&str, &String)| bare(path) == bare(other);
+        let root = bare(path).is_empty().then_some(("upstream.session_path", path));
+        if let Some((other, _)) = others.into_iter().flatten().find(is_taken).or(root) {
+            reader.conflict(key, other, "a path of its own, such as \"/jmap/push/\"");
+        }
     }
-    let throttle = time(
-        reader,
-        "event_source.throttle",
-        Range::times(MILLISECOND * 10, MINUTE).or_zero("for each at once"),
-    );
+}
+
+fn event_source(reader: &mut Reader<'_>) -> Option<EventSource> {
+    let path = reader.parsed("event_source.path", address::path);
+    let throttle = time(reader, "event_source.throttle", THROTTLE);
     // §7.3: "servers MUST NOT have a minimum allowed value higher than 30 or a maximum allowed value
     // less than 300."
     let ping_min = time(reader, "event_source.ping_min", Range::times(SECOND, SECOND * 30));
@@ -210,9 +229,8 @@ fn event_source(reader: &mut Reader<'_>, upstream: Option<&Upstream>) -> Option<
     }
     let write_timeout =
         time(reader, "event_source.write_timeout", Range::times(SECOND, MINUTE * 10));
-    let send_buffer = size(reader, "event_source.send_buffer", Range::sizes(4 * KB, 4 * MB));
-    let max_age =
-        time(reader, "event_source.max_age", Range::times(MINUTE, DAY * 30).or_zero("for never"));
+    let send_buffer = size(reader, "event_source.send_buffer", SEND_BUFFER);
+    let max_age = time(reader, "event_source.max_age", MAX_AGE);
     Some(EventSource {
         path: path?,
         throttle: throttle?,
@@ -224,6 +242,34 @@ fn event_source(reader: &mut Reader<'_>, upstream: Option<&Upstream>) -> Option<
         write_timeout: write_timeout?,
         send_buffer: send_buffer?,
         max_age: max_age?,
+    })
+}
+
+fn websocket(reader: &mut Reader<'_>) -> Option<WebSocket> {
+    let path = reader.parsed("websocket.path", address::path);
+    let throttle = time(reader, "websocket.throttle", THROTTLE);
+    let ping =
+        time(reader, "websocket.ping", Range::times(SECOND, MINUTE * 10).or_zero("for none"));
+    let pong_timeout = time(reader, "websocket.pong_timeout", Range::times(SECOND, MINUTE * 10));
+    let idle = time(reader, "websocket.idle", Range::times(SECOND, DAY).or_zero("for never"));
+    let max_age = time(reader, "websocket.max_age", MAX_AGE);
+    let write_timeout = time(reader, "websocket.write_timeout", Range::times(SECOND, MINUTE * 10));
+    let send_buffer = size(reader, "websocket.send_buffer", SEND_BUFFER);
+    let response_size = size(reader, "websocket.response_size", Range::sizes(64 * KB, GB));
+    let compression = reader.boolean("websocket.compression");
+    let answer_echo = reader.boolean("websocket.answer_echo");
+    Some(WebSocket {
+        path: path?,
+        throttle: throttle?,
+        ping: ping?,
+        pong_timeout: pong_timeout?,
+        idle: idle?,
+        max_age: max_age?,
+        write_timeout: write_timeout?,
+        send_buffer: send_buffer?,
+        response_size: response_size?,
+        compression: compression?,
+        answer_echo: answer_echo?,
     })
 }
 

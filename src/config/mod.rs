@@ -43,6 +43,7 @@ pub struct Config {
     pub downstream: Downstream,
     pub upstream: Upstream,
     pub event_source: EventSource,
+    pub websocket: WebSocket,
     pub probe: Probe,
     pub auth: Auth,
     pub limits: Limits,
@@ -199,6 +200,33 @@ pub struct EventSource {
     pub send_buffer: usize,
     /// Streams end after this long (with jitter); zero means never.
     pub max_age: Duration,
+}
+
+/// `[websocket]` (RFC 8887).
+#[derive(Debug, Clone)]
+pub struct WebSocket {
+    /// Our path, accepted with and without trailing slash.
+    pub path: String,
+    /// Least time between two `StateChange` messages on one connection; zero sends each at once.
+    pub throttle: Duration,
+    /// A ping after this much silence of ours; zero sends none.
+    pub ping: Duration,
+    /// A ping must be answered within this time.
+    pub pong_timeout: Duration,
+    /// A connection without push is closed after this long without a request; zero means never.
+    pub idle: Duration,
+    /// Connections end after this long (with jitter); zero means never.
+    pub max_age: Duration,
+    /// A connection that accepts no byte for this long is closed.
+    pub write_timeout: Duration,
+    /// Bytes the kernel keeps for a client that does not read.
+    pub send_buffer: usize,
+    /// The largest API response sent, in bytes: it is held whole.
+    pub response_size: usize,
+    /// Whether permessage-deflate (RFC 7692) is agreed to.
+    pub compression: bool,
+    /// Whether a request of nothing but `Core/echo` is answered without asking upstream.
+    pub answer_echo: bool,
 }
 
 /// `event_source.query`.

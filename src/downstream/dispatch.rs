@@ -41,7 +41,7 @@ pub struct Dispatch {
     /// §2.
     pub sessions: Sessions,
     /// §3.
-    pub calls: Calls,
+    pub calls: Arc<Calls>,
     /// §7.3.
     pub event_sources: EventSources,
     /// Counts.

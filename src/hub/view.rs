@@ -51,6 +51,8 @@ pub struct StateChange<'a> {
     #[serde(rename = "@type")]
     kind: &'static str,
     changed: BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>,
+    #[serde(rename = "pushState", skip_serializing_if = "Option::is_none")]
+    push_state: Option<&'a str>,
 }
 
 impl Pending<'_> {
@@ -61,7 +63,13 @@ impl Pending<'_> {
             let types = types.iter().map(|(name, state)| (name.as_str(), state.as_str()));
             (account.as_str(), types.collect())
         });
-        StateChange { kind: "StateChange", changed: changed.collect() }
+        StateChange { kind: "StateChange", changed: changed.collect(), push_state: None }
+    }
+
+    /// The same with the token in it (RFC 8887 §4.3.5.1), for a transport that has no other place.
+    #[must_use]
+    pub fn state_change_with_token(&self) -> StateChange<'_> {
+        StateChange { push_state: Some(&self.token), ..self.state_change() }
     }
 }
 

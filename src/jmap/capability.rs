@@ -6,6 +6,13 @@
 /// `urn:ietf:params:jmap:core` (§2), which every probe names in `using`.
 pub const CORE: &str = "urn:ietf:params:jmap:core";
 
+/// RFC 8887 §3.
+pub const WEBSOCKET: &str = "urn:ietf:params:jmap:websocket";
+
+/// Capabilities that we add to a Session, and that upstream may not know: a request that names one in
+/// `using` is sent on without it (A5).
+pub const OWN: &[&str] = &[WEBSOCKET];
+
 /// `(capability, data types)`, as registered by the RFC named beside it.
 pub const TYPES: &[(&str, &[&str])] = &[
     // RFC 8621 §1.3

@@ -5,9 +5,11 @@
 //! | §1.2 Id, §5 state strings, data type names | [`id`] |
 //! | §2 Session resource | [`session`] |
 //! | §3.6.1 request-level errors | [`problem`] |
+//! | an object's members, for edits | [`object`] |
 //! | which data types a capability brings | [`capability`] |
 
 pub mod capability;
 pub mod id;
+pub mod object;
 pub mod problem;
 pub mod session;

@@ -51,6 +51,7 @@ pub struct Sessions {
     authority: Arc<Authority>,
     public_origin: Option<String>,
     event_source_path: String,
+    web_socket_path: String,
     push: UpstreamPush,
     session_size: usize,
     /// The most that we take as one API request.
@@ -73,6 +74,7 @@ impl Sessions {
             authority,
             public_origin: public.map(|url| url.to_string().trim_end_matches('/').to_owned()),
             event_source_path: config.event_source.path.clone(),
+            web_socket_path: config.websocket.path.clone(),
             push: config.upstream.push,
             session_size: config.limits.session_size,
             request_memory: config.limits.request_memory,
@@ -104,8 +106,10 @@ impl Sessions {
     }
 
     fn fingerprint(&self, public_origin: &str) -> String {
-        let Self { event_source_path, push, request_memory, .. } = self;
-        let added = format!("{public_origin}\n{event_source_path}\n{push:?}\n{request_memory}");
+        let Self { event_source_path, web_socket_path, push, request_memory, .. } = self;
+        let added = format!(
+            "{public_origin}\n{event_source_path}\n{web_socket_path}\n{push:?}\n{request_memory}"
+        );
         let hash = digest(&SHA256, added.as_bytes());
         hash.as_ref().iter().take(3).fold("-p".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
     }
@@ -153,11 +157,13 @@ impl Sessions {
             }
             authorities.push(api);
         }
+        let ours = self.push != UpstreamPush::Passthrough;
         let edits = Edits {
             public_origin: &public_origin,
             upstream_authorities: &authorities,
             session_path: &fetched.path,
-            event_source: (self.push != UpstreamPush::Passthrough).then_some(&event_source),
+            event_source: ours.then_some(&event_source),
+            web_socket: ours.then_some(&self.web_socket_path),
             max_size_request: self.request_memory,
             state_suffix: &suffix,
         };

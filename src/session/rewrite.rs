@@ -4,18 +4,13 @@
 //! relative ones (Cyrus sends them) and would go round us by others. URI templates are edited as
 //! text: a URL library would percent-encode their braces (protocol.md §5.1).
 
-use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::auth::principal::path_of;
-use crate::jmap::capability::CORE;
-
-/// RFC 8887 §3.
-pub const WEBSOCKET: &str = "urn:ietf:params:jmap:websocket";
+use crate::jmap::capability::{CORE, WEBSOCKET};
+use crate::jmap::object::{Member, json_string, members, offset, splice};
 
 /// What is put into a Session.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +23,8 @@ pub struct Edits<'a> {
     pub session_path: &'a str,
     /// Path and query of our event source; `None` leaves upstream's, led through us.
     pub event_source: Option<&'a str>,
+    /// Path of our WebSocket; `None` leaves upstream's, led through us.
+    pub web_socket: Option<&'a str>,
     /// The most octets that we take as one API request (S7).
     pub max_size_request: usize,
     /// Appended to `state`, see [`super::Sessions::suffix`].
@@ -100,9 +97,8 @@ impl Edits<'_> {
             return None;
         }
         let path = path_of(&url, self.session_path);
-        let origin = match (scheme, self.public_origin.strip_prefix("http")) {
-            // `http` becomes `ws`, `https` becomes `wss` (RFC 6455 §3).
-            ("ws", Some(rest)) => format!("ws{rest}"),
+        let origin = match scheme {
+            "ws" => web_socket_origin(self.public_origin),
             _ => self.public_origin.to_owned(),
         };
         Some(format!("{origin}{path}"))
@@ -116,24 +112,29 @@ impl Edits<'_> {
         for Member { name, value } in &members {
             let edited = match &**name {
                 CORE => self.core(value),
-                WEBSOCKET if self.event_source.is_none() => self.websocket(value, foreign),
+                WEBSOCKET => match self.web_socket {
+                    // Ours takes the place of upstream's own (D14).
+                    Some(path) => Some(self.own_websocket(path)),
+                    None => self.websocket(value, foreign),
+                },
                 _ => None,
             };
             splices.extend(edited.map(|edited| (offset(text, value.get()), edited)));
         }
-        // Upstream's own WebSocket is taken out when we replace its push (D14).
-        let is_left =
-            |member: &&Member<'_>| self.event_source.is_none() || member.name != WEBSOCKET;
-        if members.iter().all(|member| is_left(&member)) {
-            return (!splices.is_empty()).then(|| splice(text, splices));
+        if let (Some(path), Some(last)) = (self.web_socket, members.last())
+            && members.iter().all(|member| member.name != WEBSOCKET)
+        {
+            let end = offset(text, last.value.get()).end;
+            let own = format!(",{}:{}", json_string(WEBSOCKET), self.own_websocket(path));
+            splices.push((end..end, own));
         }
-        let kept = members.iter().filter(is_left).map(|Member { name, value }| {
-            let range = offset(text, value.get());
-            let edited = splices.iter().find(|(edited, _)| *edited == range);
-            let value = edited.map_or(value.get(), |(_, edited)| edited);
-            format!("{}:{value}", json_string(name))
-        });
-        Some(format!("{{{}}}", kept.collect::<Vec<_>>().join(",")))
+        (!splices.is_empty()).then(|| splice(text, splices))
+    }
+
+    /// Our WebSocket (RFC 8887 §3, W1).
+    fn own_websocket(&self, path: &str) -> String {
+        let url = format!("{}{path}", web_socket_origin(self.public_origin));
+        format!("{{\"url\":{},\"supportsPush\":true}}", json_string(&url))
     }
 
     /// The core capability: `maxSizeRequest` is what both of us take (S7, protocol.md §5.1.8).
@@ -161,6 +162,11 @@ impl Edits<'_> {
     }
 }
 
+/// `http` becomes `ws`, `https` becomes `wss` (RFC 6455 §3).
+fn web_socket_origin(origin: &str) -> String {
+    origin.strip_prefix("http").map_or_else(|| origin.to_owned(), |rest| format!("ws{rest}"))
+}
+
 /// Host and port of a URL or template; `None` if it is relative.
 #[must_use]
 pub fn authority_of(url: &str) -> Option<&str> {
@@ -182,63 +188,6 @@ fn without_default_port(authority: &str) -> &str {
     bare.unwrap_or(authority)
 }
 
-struct Member<'a> {
-    name: Cow<'a, str>,
-    value: &'a RawValue,
-}
-
-/// The members of a JSON object in order, duplicates included.
-fn members(text: &str) -> Result<Vec<Member<'_>>, serde_json::Error> {
-    struct Members;
-
-    impl<'de> Visitor<'de> for Members {
-        type Value = Vec<Member<'de>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a JSON object")
-        }
-
-        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-            let mut members = Vec::new();
-            while let Some(Name(name)) = map.next_key()? {
-                members.push(Member { name, value: map.next_value()? });
-            }
-            Ok(members)
-        }
-    }
-
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = deserializer.deserialize_map(Members)?;
-    deserializer.end()?;
-    Ok(members)
-}
-
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Where `part`, a slice of `whole`, stands in it.
-fn offset(whole: &str, part: &str) -> Range<usize> {
-    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
-    start..start + part.len()
-}
-
-/// Replaces ranges, given in ascending order, of `text`.
-fn splice(text: &str, splices: Vec<(Range<usize>, String)>) -> String {
-    let mut edited = String::with_capacity(text.len() + 256);
-    let mut done = 0;
-    for (range, replacement) in splices {
-        edited.push_str(text.get(done..range.start).unwrap_or_default());
-        edited.push_str(&replacement);
-        done = range.end;
-    }
-    edited.push_str(text.get(done..).unwrap_or_default());
-    edited
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 fn not_utf8() -> serde_json::Error {
     serde::de::Error::custom("it is not UTF-8")
 }
@@ -250,12 +199,16 @@ mod tests {
     const CYRUS: &str = r#"{"username":"alice", "apiUrl":"/jmap/","downloadUrl":"/jmap/download/{accountId}/{blobId}/{name}?accept={type}",
         "uploadUrl":"/jmap/upload/{accountId}/","eventSourceUrl":"/jmap/eventsource/?types={types}","state":"0","capabilities":{"urn:x":{"a" : 1.50e3}}, "x\u0041":[ {"b":null} ]}"#;
 
+    const OURS: &str =
+        r#""urn:ietf:params:jmap:websocket":{"url":"wss://mail.example/ws/","supportsPush":true}"#;
+
     fn edits<'a>() -> Edits<'a> {
         Edits {
             public_origin: "https://mail.example",
             upstream_authorities: &["127.0.0.1:8080", "mail.example"],
             session_path: "/jmap",
             event_source: Some("/es?types={types}&closeafter={closeafter}&ping={ping}"),
+            web_socket: Some("/ws/"),
             max_size_request: 1000,
             state_suffix: "-p1",
         }
@@ -277,7 +230,8 @@ mod tests {
                 "/jmap/eventsource/?types={types}",
                 "https://mail.example/es?types={types}&closeafter={closeafter}&ping={ping}",
             )
-            .replace("\"state\":\"0\"", "\"state\":\"0-p1\"");
+            .replace("\"state\":\"0\"", "\"state\":\"0-p1\"")
+            .replace("1.50e3}", &format!("1.50e3}},{OURS}"));
         assert_eq!(body, expected);
         assert!(foreign.is_empty());
     }
@@ -306,6 +260,7 @@ mod tests {
                 r#"{{"capabilities":{{"urn:a":{{}}, "urn:ietf:params:jmap:core":{{"maxSizeRequest" : {limit},"x":1}},"urn:b":{{}}}},"eventSourceUrl":"/e"}}"#
             )
         };
+        let edits = || Edits { web_socket: None, ..edits() };
         for (stated, told) in [("1001", "1000"), ("1000", "1000"), ("999", "999"), ("1e9", "1e9")] {
             let (body, _) = rewritten(&session(stated), &edits());
             let expected = session(told).replace(
@@ -314,10 +269,6 @@ mod tests {
             );
             assert_eq!(body, expected);
         }
-        let both = r#"{"capabilities":{"urn:ietf:params:jmap:websocket":{},"urn:ietf:params:jmap:core":{"maxSizeRequest":2000}}}"#;
-        let (body, _) = rewritten(both, &edits());
-        let kept = r#"{"capabilities":{"urn:ietf:params:jmap:core":{"maxSizeRequest":1000}}"#;
-        assert!(body.starts_with(kept), "{body}");
     }
 
     #[test]
@@ -334,8 +285,12 @@ mod tests {
     fn upstreams_websocket_is_replaced_or_led_through_us() {
         let session = r#"{"capabilities":{"urn:a":{},"urn:ietf:params:jmap:websocket":{"url":"ws://127.0.0.1:8080/ws","supportsPush":true},"urn:b":{"c":[1]}},"apiUrl":"/a","eventSourceUrl":"/e"}"#;
         let (body, _) = rewritten(session, &edits());
-        assert!(body.contains(r#""capabilities":{"urn:a":{},"urn:b":{"c":[1]}}"#), "{body}");
-        let (body, _) = rewritten(session, &Edits { event_source: None, ..edits() });
+        assert!(
+            body.contains(&format!(r#"{{"urn:a":{{}},{OURS},"urn:b":{{"c":[1]}}}}"#)),
+            "{body}"
+        );
+        let passed = Edits { event_source: None, web_socket: None, ..edits() };
+        let (body, _) = rewritten(session, &passed);
         assert!(body.contains(r#"{"url":"wss://mail.example/ws","supportsPush":true}"#), "{body}");
         assert!(body.contains(r#""eventSourceUrl":"https://mail.example/e""#), "{body}");
     }

@@ -192,7 +192,16 @@ impl<C: Conversation> Detached<C> {
         room: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let (writing, stall) = (Bytes::new(), None);
-        Self { socket, conversation, writing, stall, limits, held_back: true, closing: false, _room: room }
+        Self {
+            socket,
+            conversation,
+            writing,
+            stall,
+            limits,
+            held_back: true,
+            closing: false,
+            _room: room,
+        }
     }
 
     /// Writes and reads until nothing can be done; ready when the stream is over.

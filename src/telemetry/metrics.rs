@@ -38,8 +38,10 @@ type CountBy = Family<[(&'static str, &'static str); 1], Count>;
 
 metrics! {
     requests: Count = "requests", "Requests received";
-    streams: Gauge = "streams", "Live event streams";
-    streams_opened: Count = "streams_opened", "Event streams opened since the start";
+    streams: Gauge = "streams", "Live streams, EventSource and WebSocket";
+    streams_opened: Count = "streams_opened", "Streams opened since the start";
+    websockets: Gauge = "websockets", "Live WebSockets, of all streams";
+    websocket_requests: Count = "websocket_requests", "API requests received over WebSockets";
     slow_closed: Count = "slow_closed", "Streams closed because the client accepted no byte for as long as the write timeout says";
     unanswered_closed: Count = "unanswered_closed", "WebSockets closed because the client answered no ping within websocket.pong_timeout";
     probes: Count = "probes", "Requests the probe has sent to upstream";

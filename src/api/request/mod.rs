@@ -10,7 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use serde_json::value::RawValue;
 
 use super::text::Text;
+use crate::jmap::capability;
 use crate::jmap::id::AccountId;
+use crate::jmap::object::{members, offset, splice};
 
 /// Most method calls looked at. Servers allow some dozens (`maxCallsInRequest`, §2); a body with more
 /// than this counts as unreadable, so that its size in memory stays a small multiple of the body's.
@@ -21,6 +23,8 @@ pub const MAX_CALLS: usize = 1024;
 pub struct Request<'a> {
     /// The method calls, in order. Names are decoded: `"Email\/s\u0065t"` is `Email/set`.
     pub calls: Vec<Call<'a>>,
+    /// Whether `using` may name one of [`capability::OWN`].
+    pub may_use_own: bool,
 }
 
 /// One method call (§3.2).
@@ -111,16 +115,43 @@ impl<'de> Visitor<'de> for RequestVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut calls = None;
+        let (mut calls, mut may_use_own) = (None, false);
         while let Some(Text(name)) = map.next_key()? {
             match &*name {
+                "using" => may_use_own |= may_name_own(map.next_value::<&RawValue>()?.get()),
                 "methodCalls" => once(&mut calls, map.next_value()?)?,
                 _ => _ = map.next_value::<IgnoredAny>()?,
             }
         }
         let Calls(calls) = calls.ok_or_else(|| A::Error::missing_field("methodCalls"))?;
-        Ok(Request { calls })
+        Ok(Request { calls, may_use_own })
     }
+}
+
+/// Whether a list of capabilities may name one of ours: an escaped name is looked at more closely.
+fn may_name_own(using: &str) -> bool {
+    using.contains('\\') || capability::OWN.iter().any(|own| using.contains(own))
+}
+
+/// A request without those capabilities in `using` that are ours alone; every other byte stays. `None`
+/// when it names none, or cannot be read.
+#[must_use]
+pub fn without_own_capabilities(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let mut splices = Vec::new();
+    for using in members(text).ok()?.iter().filter(|member| member.name == "using") {
+        let names: Vec<&RawValue> = serde_json::from_str(using.value.get()).ok()?;
+        let is_own = |name: &&&RawValue| {
+            let name = serde_json::from_str(name.get());
+            name.is_ok_and(|Text(name)| capability::OWN.contains(&&*name))
+        };
+        let (own, kept): (Vec<&&RawValue>, Vec<&&RawValue>) = names.iter().partition(is_own);
+        if !own.is_empty() {
+            let kept: Vec<_> = kept.iter().map(|name| name.get()).collect();
+            splices.push((offset(text, using.value.get()), format!("[{}]", kept.join(","))));
+        }
+    }
+    (!splices.is_empty()).then(|| splice(text, splices))
 }
 
 /// The value of `methodCalls`.

@@ -106,3 +106,25 @@ fn json_bombs_do_no_harm() {
     assert!(names(&with_calls(&vec![call; MAX_CALLS].join(","))).is_some());
     assert_eq!(names(&with_calls(&vec![call; 1_000_000].join(","))), None);
 }
+
+#[test]
+fn our_own_capabilities_go_no_further_and_nothing_else_changes() {
+    for (named, sent) in [
+        (r#"["urn:a", "urn:ietf:params:jmap:websocket","urn:b"]"#, r#"["urn:a","urn:b"]"#),
+        (r#"["urn:ietf:params:jmap:w\u0065bsocket"]"#, "[]"),
+    ] {
+        let body = using(named);
+        assert!(Request::scan(body.as_bytes()).unwrap().may_use_own);
+        let edited = without_own_capabilities(body.as_bytes()).unwrap();
+        assert_eq!(edited, using(sent));
+    }
+    let plain = using(r#"["urn:ietf:params:jmap:core"]"#);
+    assert!(!Request::scan(plain.as_bytes()).unwrap().may_use_own);
+    for other in [using(r#"["urn:\u0061"]"#), using("3"), plain] {
+        assert_eq!(without_own_capabilities(other.as_bytes()), None);
+    }
+}
+
+fn using(using: &str) -> String {
+    format!(r#"{{ "using" : {using}, "methodCalls":[ ],"x":1.50}}"#)
+}

@@ -1,0 +1,358 @@
+//! One WebSocket: the machine, the push and the calls of one connection, put together.
+//!
+//! Idle it is this struct and nothing else; what a message, a call or a response needs is made when it
+//! comes and gone when it is done ([`Work`]). Push goes before responses, and neither waits for a
+//! call (protocol.md §5.6).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::machine::{Application, Machine, Output};
+use super::message::PushEnable;
+use super::wire::{self, CloseCode, Deflate, Limits};
+use crate::api::memory::{Memory, Place};
+use crate::clock::Moment;
+use crate::hub::Subscriber;
+use crate::state::types::TypeFilter;
+use crate::streams::{Conversation, Feed};
+use crate::telemetry::metrics::Metrics;
+
+/// Requests and responses of one connection that are not over. When full: the client is not read from,
+/// until it takes its responses (hostile.md S5).
+const MOST_UNDER_WAY: usize = 32;
+
+/// Bytes of a message in the making that need no place in memory of their own.
+const FREE: usize = 1024;
+
+/// How long the client's close frame is waited for after ours (RFC 6455 §7.1.1).
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What all connections share.
+#[derive(Clone)]
+pub struct Rules {
+    /// Where messages in the making are held.
+    pub memory: Arc<Memory>,
+    /// A connection without push ends after this long without a request; zero for never.
+    pub idle: Duration,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules").field("idle", &self.idle).finish_non_exhaustive()
+    }
+}
+
+/// Carries out the calls of an application.
+pub trait Caller<A: Application>: Unpin + Send + 'static {
+    /// Asks upstream. `place` is what the request occupies.
+    fn call(
+        &self,
+        request: A::Request,
+        place: Place,
+        deflate: Option<Deflate>,
+        subscriber: &Subscriber,
+    ) -> impl Future<Output = Answer> + Send + 'static;
+
+    /// How many bytes a message may have.
+    fn limits(&self) -> Limits;
+
+    /// How many bytes of memory a request keeps.
+    fn size(request: &A::Request) -> usize;
+
+    /// The answer to a request that there is no memory for.
+    fn overloaded(request: A::Request, deflate: Option<Deflate>) -> Bytes;
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum Answer {
+    /// A frame to be sent, with what it occupies.
+    Frame(Bytes, Option<Place>),
+    /// Upstream no longer accepts the credentials (W2).
+    Unauthorized,
+}
+
+/// See the module.
+pub struct Connection<A, C> {
+    feed: Feed,
+    machine: Machine,
+    caller: C,
+    rules: Arc<Rules>,
+    work: Option<Box<Work>>,
+    /// Whether changes are pushed.
+    pushes: bool,
+    /// When the client last asked for something, or was last answered.
+    active: Moment,
+    /// Our close frame is out, and the client's is waited for until then.
+    closing: Option<Moment>,
+    application: std::marker::PhantomData<fn() -> A>,
+}
+
+/// What is under way on a connection.
+#[derive(Default)]
+struct Work {
+    calls: JoinSet<Answer>,
+    /// What is to be sent. When full: [`MOST_UNDER_WAY`].
+    frames: VecDeque<(Bytes, Option<Place>)>,
+    /// What the frame that is being written occupies.
+    writing: Option<Place>,
+    /// The last frame, which goes before all others.
+    close: Option<Bytes>,
+    /// The answer to the last ping (RFC 6455 §5.5.3 lets the others go unanswered).
+    pong: Option<Bytes>,
+    /// A message in the making: what it occupies, and when it began.
+    partial: Option<(Place, Moment)>,
+}
+
+impl Work {
+    fn under_way(&self) -> usize {
+        self.calls.len() + self.frames.len()
+    }
+
+    fn is_over(&self) -> bool {
+        self.under_way() == 0
+            && self.writing.is_none()
+            && self.close.is_none()
+            && self.pong.is_none()
+            && self.partial.is_none()
+    }
+}
+
+impl<A: Application, C: Caller<A>> Connection<A, C> {
+    /// A connection that has just been opened. `feed` is subscribed to nothing.
+    #[must_use]
+    pub fn new(feed: Feed, deflate: Option<Deflate>, caller: C, rules: Arc<Rules>) -> Self {
+        rules.metrics.websockets.inc();
+        Self {
+            feed,
+            machine: Machine::new(deflate),
+            caller,
+            rules,
+            work: None,
+            pushes: false,
+            active: Moment::now(),
+            closing: None,
+            application: std::marker::PhantomData,
+        }
+    }
+
+    fn act(&mut self, output: Output<A::Request>) {
+        match output {
+            Output::Frame(frame) => match frame.first() {
+                Some(&PONG) => self.work().pong = Some(frame),
+                _ => self.work().frames.push_back((frame, None)),
+            },
+            Output::Close(frame) => self.close(frame),
+            Output::Call(request) => self.call(request),
+            Output::Push(wish) => self.push(&wish),
+            Output::Silence => self.watch(&TypeFilter::only([]), None),
+        }
+    }
+
+    fn push(&mut self, wish: &PushEnable) {
+        self.watch(&wish.filter, wish.push_state.as_deref());
+    }
+
+    fn watch(&mut self, filter: &TypeFilter, push_state: Option<&str>) {
+        self.pushes = !filter.is_empty();
+        self.feed.subscriber().change(filter, push_state);
+    }
+
+    fn call(&mut self, request: A::Request) {
+        self.rules.metrics.websocket_requests.inc();
+        let deflate = self.machine.deflate();
+        let size = C::size(&request);
+        let place = match self.work().partial.take() {
+            Some((place, _)) => Ok(place),
+            None => self.rules.memory.place(),
+        };
+        let memory = Arc::clone(&self.rules.memory);
+        let held = place.and_then(|mut place| memory.grow(&mut place, size).map(|()| place));
+        match held {
+            Ok(place) => {
+                let call = self.caller.call(request, place, deflate, self.feed.subscriber());
+                self.work().calls.spawn(call);
+            }
+            Err(_) => {
+                let frame = C::overloaded(request, deflate);
+                self.work().frames.push_back((frame, None));
+            }
+        }
+    }
+
+    /// Says the last word: what else is under way is not answered.
+    fn close(&mut self, frame: Bytes) {
+        self.machine.close();
+        *self.work() = Work { close: Some(frame), ..Work::default() };
+    }
+
+    fn work(&mut self) -> &mut Work {
+        self.work.get_or_insert_default()
+    }
+
+    /// Takes account of what of a message has come.
+    fn hold(&mut self) {
+        let held = self.machine.held();
+        if held <= FREE && self.work.as_ref().is_none_or(|work| work.partial.is_none()) {
+            // Too little to count; that it must come to an end the pings see to.
+            return;
+        }
+        if held == 0 {
+            self.work().partial = None;
+            return;
+        }
+        let memory = Arc::clone(&self.rules.memory);
+        let partial = match self.work().partial.take() {
+            Some(partial) => Ok(partial),
+            None => memory.place().map(|place| (place, Moment::now())),
+        };
+        let held = partial
+            .and_then(|(mut place, began)| memory.grow(&mut place, held).map(|()| (place, began)));
+        match held {
+            Ok(partial) => self.work().partial = Some(partial),
+            Err(_) => {
+                let reason = "too many large requests at once; try again";
+                self.close(wire::close(CloseCode::Again, reason));
+            }
+        }
+    }
+
+    /// Ends what has taken too long, and sees to it that this is called again in time.
+    fn look_at_time(&mut self, now: Moment) {
+        let mut next = Moment::NEVER;
+        let began = self.work.as_ref().and_then(|work| work.partial.as_ref().map(|p| p.1));
+        if let Some(began) = began {
+            let due = began.after(self.rules.memory.patience(self.machine.held()));
+            if due <= now {
+                let reason = "the message comes too slowly";
+                self.close(wire::close(CloseCode::Policy, reason));
+            }
+            next = due;
+        }
+        if !self.pushes && self.work.is_none() && !self.rules.idle.is_zero() {
+            let due = self.active.after(self.rules.idle);
+            if due <= now {
+                self.feed.end();
+            }
+            next = next.min(due);
+        }
+        self.feed.wake_at(next);
+    }
+
+    /// The next frame that need not wait for push: the end, or a sign of life.
+    fn urgent(&mut self) -> Option<Bytes> {
+        let work = self.work.as_mut()?;
+        work.writing = None;
+        if let Some(close) = work.close.take() {
+            self.closing = Some(Moment::now().after(CLOSE_TIMEOUT));
+            return Some(close);
+        }
+        work.pong.take()
+    }
+
+    /// Takes what calls have come to.
+    fn collect(&mut self, cx: &mut Context<'_>) {
+        let Some(work) = &mut self.work else { return };
+        let mut refused = false;
+        while let Poll::Ready(Some(done)) = work.calls.poll_join_next(cx) {
+            match done {
+                Ok(Answer::Frame(frame, place)) => work.frames.push_back((frame, place)),
+                Ok(Answer::Unauthorized) => refused = true,
+                // It panicked: the client is not left without a word.
+                Err(_) => {
+                    let reason = "a request could not be answered";
+                    work.close = Some(wire::close(CloseCode::Error, reason));
+                }
+            }
+        }
+        if refused {
+            self.feed.subscriber().wake().revoke();
+        }
+    }
+}
+
+/// The first byte of a pong.
+const PONG: u8 = 0x8a;
+
+impl<A: Application, C: Caller<A>> Conversation for Connection<A, C> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(until) = self.closing {
+            self.work = None;
+            if self.machine.is_closed() || self.feed.poll_until(until, cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            return Poll::Pending;
+        }
+        self.collect(cx);
+        if let Some(frame) = self.urgent() {
+            return Poll::Ready(Some(frame));
+        }
+        if !self.wants_bytes() {
+            // It cannot be heard while it is not listened to.
+            self.feed.heard();
+        }
+        self.look_at_time(Moment::now());
+        match self.feed.poll_next(cx) {
+            Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame)),
+            Poll::Ready(None) => {
+                self.machine.close();
+                self.closing = Some(Moment::now().after(CLOSE_TIMEOUT));
+                return self.poll_next(cx);
+            }
+            Poll::Pending => {}
+        }
+        // The time may just have closed it.
+        if let Some(frame) = self.urgent() {
+            return Poll::Ready(Some(frame));
+        }
+        if let Some(work) = &mut self.work {
+            if let Some((frame, place)) = work.frames.pop_front() {
+                work.writing = place;
+                return Poll::Ready(Some(frame));
+            }
+            if work.is_over() {
+                self.work = None;
+                self.active = Moment::now();
+                // Whether it is idle is judged anew.
+                return self.poll_next(cx);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn wants_bytes(&self) -> bool {
+        self.work.as_ref().is_none_or(|work| work.under_way() < MOST_UNDER_WAY)
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.feed.heard();
+        let limits = self.caller.limits();
+        let mut bytes = bytes;
+        while let Some(output) = self.machine.receive::<A>(&mut bytes, &limits) {
+            self.active = Moment::now();
+            self.act(output);
+        }
+        if self.machine.is_open() {
+            self.hold();
+        }
+    }
+
+    fn must_end(&self) -> bool {
+        self.feed.must_end()
+    }
+}
+
+impl<A, C> Drop for Connection<A, C> {
+    fn drop(&mut self) {
+        self.rules.metrics.websockets.dec();
+    }
+}

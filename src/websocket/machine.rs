@@ -1,0 +1,167 @@
+//! What a WebSocket connection does with the bytes that come in (RFC 6455, RFC 8887). Pure: bytes in,
+//! [`Output`]s out; who carries them out, and what is pushed, is [`super::connection`]'s.
+
+use std::mem;
+
+use bytes::Bytes;
+
+use super::message::{self, Message, PushEnable, Request};
+use super::wire::{self, CloseCode, Decoder, Deflate, Fault, Incoming, Limits};
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output<R> {
+    /// To be sent, in order.
+    Frame(Bytes),
+    /// To be sent in place of what waits: the last frame.
+    Close(Bytes),
+    /// To be asked upstream.
+    Call(R),
+    /// Changes are to be pushed (W9), in place of what was pushed before.
+    Push(PushEnable),
+    /// No changes are to be pushed any more (W10).
+    Silence,
+}
+
+/// What is spoken on a connection.
+pub trait Application: Unpin + Send + 'static {
+    /// What it asks upstream.
+    type Request: Send;
+
+    /// Judges a whole message.
+    fn hear(message: Heard, deflate: Option<Deflate>) -> Output<Self::Request>;
+}
+
+/// A whole message.
+#[derive(Debug)]
+pub enum Heard {
+    /// UTF-8.
+    Text(Bytes),
+    /// Anything.
+    Binary(Bytes),
+}
+
+/// JMAP (RFC 8887).
+#[derive(Debug)]
+pub struct Jmap;
+
+impl Application for Jmap {
+    type Request = Request;
+
+    fn hear(message: Heard, deflate: Option<Deflate>) -> Output<Request> {
+        let Heard::Text(text) = message else {
+            // W5.
+            let reason = "only text is understood (RFC 8887 §4.3)";
+            return Output::Close(wire::close(CloseCode::Unsupported, reason));
+        };
+        match message::read(std::str::from_utf8(&text).unwrap_or_default()) {
+            Ok(Message::Request(request)) => Output::Call(request),
+            Ok(Message::PushEnable(wish)) => Output::Push(wish),
+            Ok(Message::PushDisable) => Output::Silence,
+            Err(message::NotUnderstood { id, problem }) => {
+                let error = message::request_error(id.as_deref(), &problem);
+                Output::Frame(wire::text_deflated(&error, deflate))
+            }
+        }
+    }
+}
+
+/// See the module. Idle it holds no buffer.
+#[derive(Debug)]
+pub struct Machine {
+    decoder: Decoder,
+    deflate: Option<Deflate>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Our close frame is out; the client's is to come (RFC 6455 §7.1.2).
+    Closing,
+    /// Nothing that comes matters any more.
+    Closed,
+}
+
+impl Machine {
+    /// A connection that has just been opened.
+    #[must_use]
+    pub fn new(deflate: Option<Deflate>) -> Self {
+        Self { decoder: Decoder::new(deflate), deflate, stage: Stage::Open }
+    }
+
+    /// What was agreed to compress by.
+    #[must_use]
+    pub fn deflate(&self) -> Option<Deflate> {
+        self.deflate
+    }
+
+    /// Reads on; `bytes` is advanced by what was used. `None` when more must come.
+    pub fn receive<A: Application>(
+        &mut self,
+        bytes: &mut &[u8],
+        limits: &Limits,
+    ) -> Option<Output<A::Request>> {
+        loop {
+            if self.stage == Stage::Closed {
+                *bytes = &[];
+                return None;
+            }
+            let incoming = match self.decoder.next(bytes, limits) {
+                Ok(incoming) => incoming?,
+                Err(Fault { code, reason }) => {
+                    // What follows cannot be told apart.
+                    let was_open = mem::replace(&mut self.stage, Stage::Closed) == Stage::Open;
+                    return was_open.then(|| Output::Close(wire::close(code, reason)));
+                }
+            };
+            let output = match (self.stage, incoming) {
+                (Stage::Open, Incoming::Text(text)) => A::hear(Heard::Text(text), self.deflate),
+                (Stage::Open, Incoming::Binary(data)) => A::hear(Heard::Binary(data), self.deflate),
+                (Stage::Open, Incoming::Ping(payload)) => Output::Frame(wire::pong(&payload)),
+                (Stage::Open, Incoming::Close(code)) => {
+                    self.stage = Stage::Closed;
+                    // RFC 6455 §5.5.1: the code it sent is sent back.
+                    Output::Close(wire::close(code.unwrap_or(CloseCode::Normal), ""))
+                }
+                (_, Incoming::Close(_)) => {
+                    self.stage = Stage::Closed;
+                    continue;
+                }
+                _ => continue,
+            };
+            if matches!(output, Output::Close(_)) && self.stage == Stage::Open {
+                self.stage = Stage::Closing;
+            }
+            return Some(output);
+        }
+    }
+
+    /// A close frame of ours is out.
+    pub fn close(&mut self) {
+        if self.stage == Stage::Open {
+            self.stage = Stage::Closing;
+        }
+    }
+
+    /// Whether messages are still taken.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// Whether the client has closed, so that nothing is left to wait for.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    /// Bytes held of a message that has not come whole.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.decoder.held()
+    }
+}
+
+#[cfg(test)]
+mod tests;
