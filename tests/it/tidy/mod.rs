@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "src/probe/schedule/",
     "src/session/rewrite.rs",
     "src/state/",
+    "src/websocket/wire/",
 ];
 
 /// What a pure file must not name.
@@ -44,7 +45,7 @@ const CONFINED: &[(&str, &str)] = &[
     ("redis", "src/redis/"),
     ("pingora_ketama", "src/upstream/"),
     ("pingora_load_balancing", "src/upstream/"),
-    ("tokio_tungstenite", "src/websocket/"),
+    ("tungstenite", "src/websocket/"),
     ("tikv_jemallocator", "src/main.rs"),
 ];
 
