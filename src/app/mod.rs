@@ -47,6 +47,7 @@ use crate::streams::Engine;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{self, TlsError, Upstream};
+use crate::websocket::WebSockets;
 
 /// Why the proxy does not start.
 #[derive(Debug, thiserror::Error)]
@@ -224,12 +225,16 @@ impl Parts {
         };
         let calls = Arc::new(Calls::new(wiring, config));
         let (h, a, e) = (Arc::clone(hub), Arc::clone(authority), Arc::clone(engine));
+        let known = (Arc::clone(authority), Arc::clone(&calls));
+        let web_sockets =
+            WebSockets::new(config, Arc::clone(hub), known, Arc::clone(engine), metrics);
         Dispatch {
             router: Router::new(config),
             cors: Cors::new(config.cors.clone()),
             redirects: Redirects::new(&config.upstream.addresses),
             sessions: Sessions::new(config, Arc::clone(upstream), Arc::clone(authority)),
             calls,
+            web_sockets,
             event_sources: EventSources::new(h, a, e, config.event_source.clone()),
             upstream: Arc::clone(upstream),
             metrics: metrics.clone(),

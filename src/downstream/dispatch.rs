@@ -13,6 +13,7 @@ use super::cors::Cors;
 use super::guard::Handle;
 use super::redirect::Redirects;
 use super::router::{Route, Router};
+use super::upgrade::Upgrade;
 use crate::api::Calls;
 use crate::clock::Moment;
 use crate::config::{Config, UpstreamPush};
@@ -25,6 +26,7 @@ use crate::jmap::problem::Problem;
 use crate::session::Sessions;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
+use crate::websocket::WebSockets;
 
 /// The handlers and what all requests need.
 pub struct Dispatch {
@@ -44,6 +46,8 @@ pub struct Dispatch {
     pub calls: Arc<Calls>,
     /// §7.3.
     pub event_sources: EventSources,
+    /// RFC 8887.
+    pub web_sockets: WebSockets,
     /// Counts.
     pub metrics: Metrics,
     /// The end.
@@ -117,7 +121,7 @@ impl Dispatch {
         let known = self.upstream.paths();
         let route =
             self.router.route(request.method(), request.uri().path(), request.headers(), known);
-        let ours = route == Route::EventSource;
+        let ours = matches!(route, Route::EventSource | Route::WebSocket);
         let preflight = self.cors.preflight(request.method(), request.headers(), ours);
         if let Some(response) = preflight {
             return response;
@@ -173,12 +177,17 @@ impl Dispatch {
         from: &From<'_>,
     ) -> Response<Body> {
         let From { peer, origin, connection } = *from;
-        if route == Route::EventSource {
-            let (parts, body) = request.into_parts();
-            if !matches!(body, Body::Empty) {
-                return reply::problem(&Problem::new(400, "an event source request has no body"));
+        if matches!(route, Route::EventSource | Route::WebSocket) {
+            if !matches!(request.body(), Body::Empty) {
+                return reply::problem(&Problem::new(400, "a request for a stream has no body"));
             }
-            return self.event_sources.serve(&parts).await;
+            if route == Route::WebSocket {
+                return self.open_web_socket(request, from).await;
+            }
+            return self.event_sources.serve(&request.into_parts().0).await;
+        }
+        if request.method() == Method::CONNECT {
+            return reply::problem(&Problem::new(405, "there is no WebSocket at this path"));
         }
         let upgrade = self.wants_tunnel(&request, connection);
         let version = request.version();
@@ -204,7 +213,7 @@ impl Dispatch {
                 let suffix = self.sessions.suffix(&self.sessions.public_origin(origin));
                 self.calls.serve(request, suffix).await
             }
-            Route::Forward | Route::EventSource => match upgrade {
+            Route::Forward | Route::EventSource | Route::WebSocket => match upgrade {
                 Some(guard) => {
                     let open = || match guard.become_opaque() {
                         Ok(()) => Ok(connection.room.take()),
@@ -214,6 +223,21 @@ impl Dispatch {
                 }
                 None => self.upstream.forward(request).await,
             },
+        }
+    }
+
+    async fn open_web_socket(&self, mut request: Request<Body>, from: &From<'_>) -> Response<Body> {
+        let on = hyper::upgrade::on(&mut request);
+        let suffix = self.sessions.suffix(&self.sessions.public_origin(from.origin));
+        let (parts, _) = request.into_parts();
+        let opened = match self.web_sockets.open(&parts, from.origin, suffix).await {
+            Ok(opened) => opened,
+            Err(refused) => return *refused,
+        };
+        // What comes from now on is no HTTP.
+        match from.connection.guard.as_ref().map(Handle::become_opaque) {
+            Some(Err(rejection)) => rejection.response().map(boxed),
+            Some(Ok(())) | None => Upgrade::response(on, opened),
         }
     }
 

@@ -17,11 +17,13 @@ use tokio::time::Sleep;
 use super::connection::{Connections, HEADERS, refused};
 use super::dispatch::{Connection, Room};
 use super::guard::{GuardedIo, Handle, Limits, Rejection, State, linger};
+use super::upgrade::Upgrade;
 use crate::clock::Moment;
 use crate::drain::Phase;
 use crate::http::Body;
 use crate::http::prefixed::Prefixed;
 use crate::http::socket::Socket;
+use crate::streams::Place;
 use crate::streams::detach::Handoff;
 
 /// How long a connection that ends is read from, so that its last answer is not lost.
@@ -46,12 +48,13 @@ impl Connections {
             let (leaving, busy) = (Arc::clone(&leaving), Arc::clone(&busy));
             let dispatch = Arc::clone(&self.dispatch);
             let guard = guard.clone();
-            let drain = self.drain.clone();
+            let (drain, engine) = (self.drain.clone(), Arc::clone(&self.engine));
             service_fn(move |request: Request<Incoming>| {
                 let (dispatch, connection) = (Arc::clone(&dispatch), connection.clone());
                 let (leaving, busy) = (Arc::clone(&leaving), Arc::clone(&busy));
                 let refusal = guard.refusal(&request);
                 let draining = drain.phase() >= Phase::Draining;
+                let (drain, engine) = (drain.clone(), Arc::clone(&engine));
                 async move {
                     let mut response = match refusal {
                         Some(refusal) => refused(refusal),
@@ -61,7 +64,10 @@ impl Connections {
                         }
                     };
                     let handoff = response.extensions_mut().remove::<Handoff>();
-                    if let Some(handoff) = handoff {
+                    let upgrade = response.extensions_mut().remove::<Upgrade>();
+                    if let (Some(upgrade), Some(room)) = (upgrade, connection.room.take()) {
+                        drain.spawn(upgrade.complete(engine, Place::Own(room)));
+                    } else if let Some(handoff) = handoff {
                         *leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(handoff);
                     } else if draining {
                         let close = http::HeaderValue::from_static("close");
@@ -105,7 +111,7 @@ impl Connections {
             End::Leave(handoff) => {
                 if let (Some(feed), Some(room)) = (handoff.take(), room.take()) {
                     let limits = self.engine.limits();
-                    self.engine.adopt(socket.into_inner(), feed, limits, Some(room));
+                    self.engine.adopt(socket.into_inner(), feed, limits, Place::Own(room));
                 }
             }
             End::Over => linger(socket, LINGER).await,

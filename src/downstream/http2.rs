@@ -26,6 +26,7 @@ use tokio::time::Sleep;
 use super::connection::{Connections, HEADERS, refused};
 use super::dispatch::Connection;
 use super::guard;
+use super::upgrade::Upgrade;
 use crate::clock::Moment;
 use crate::drain::{Drain, Phase};
 use crate::http::Body;
@@ -33,7 +34,7 @@ use crate::http::body::BodyError;
 use crate::http::headers::join_cookies;
 use crate::http::prefixed::Prefixed;
 use crate::http::socket::Socket;
-use crate::streams::Limits;
+use crate::streams::{Limits, Place};
 
 /// HTTP/2 streams of one connection: API calls and event streams of one client.
 const STREAMS: u32 = 100;
@@ -49,6 +50,7 @@ impl Connections {
         usage.touch();
         let service = {
             let (dispatch, usage) = (Arc::clone(&self.dispatch), Arc::clone(&usage));
+            let (drain, engine) = (self.drain.clone(), Arc::clone(&self.engine));
             // Only event streams have limits of their own, and are counted when they are closed.
             let ordinary = Arc::new(Limits {
                 write_timeout: settings.write_timeout,
@@ -58,6 +60,8 @@ impl Connections {
             service_fn(move |mut request: Request<Incoming>| {
                 let (dispatch, connection) = (Arc::clone(&dispatch), connection.clone());
                 let (used, ordinary) = (Used::new(&usage), Arc::clone(&ordinary));
+                let (drain, engine, usage) =
+                    (drain.clone(), Arc::clone(&engine), Arc::clone(&usage));
                 async move {
                     let mut response = match guard::judge(&request, HEADERS) {
                         Ok(()) => {
@@ -68,6 +72,10 @@ impl Connections {
                         Err(rejection) => refused(rejection),
                     };
                     response.headers_mut().remove(http::header::CONNECTION);
+                    if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {
+                        let place = Place::Shared(Box::new(Used::new(&usage)));
+                        drain.spawn(upgrade.complete(engine, place));
+                    }
                     let limits = response.extensions_mut().remove::<Arc<Limits>>();
                     let pace = PACE.with(Arc::clone);
                     // Set once: a task bears one response.
@@ -80,6 +88,8 @@ impl Connections {
         };
         let http = hyper::server::conn::http2::Builder::new(Spawn(self.drain.clone()))
             .timer(TokioTimer::new())
+            // RFC 8441.
+            .enable_connect_protocol()
             .max_concurrent_streams(STREAMS)
             // Rapid reset and its kin (hostile.md B3).
             .max_pending_accept_reset_streams(20)

@@ -23,3 +23,4 @@ pub mod listener;
 pub mod redirect;
 pub mod router;
 pub mod tls;
+mod upgrade;

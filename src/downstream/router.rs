@@ -13,6 +13,8 @@ const WELL_KNOWN: &str = "/.well-known/jmap";
 pub enum Route {
     /// Our event source (§7.3).
     EventSource,
+    /// Our WebSocket (RFC 8887).
+    WebSocket,
     /// The Session resource (§2), which upstream has at this path.
     Session(String),
     /// The API (§3).
@@ -27,6 +29,7 @@ impl Route {
     pub fn name(&self) -> &'static str {
         match self {
             Self::EventSource => "event_source",
+            Self::WebSocket => "websocket",
             Self::Session(_) => "session",
             Self::Api => "api",
             Self::Forward => "forward",
@@ -39,6 +42,8 @@ impl Route {
 pub struct Router {
     /// Without a trailing slash; `None` when upstream keeps its own event source.
     event_source: Option<String>,
+    /// The same.
+    web_socket: Option<String>,
     session: String,
 }
 
@@ -47,9 +52,10 @@ impl Router {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let ours = config.upstream.push != UpstreamPush::Passthrough;
-        let event_source = config.event_source.path.trim_end_matches('/').to_owned();
+        let own = |path: &str| ours.then(|| path.trim_end_matches('/').to_owned());
         Self {
-            event_source: ours.then_some(event_source),
+            event_source: own(&config.event_source.path),
+            web_socket: own(&config.websocket.path),
             session: config.upstream.session_path.clone(),
         }
     }
@@ -57,8 +63,12 @@ impl Router {
     /// Decides by method, path, and what is known of upstream's paths.
     #[must_use]
     pub fn route(&self, method: &Method, path: &str, headers: &HeaderMap, known: &Paths) -> Route {
-        if self.event_source.as_deref() == Some(path.strip_suffix('/').unwrap_or(path)) {
+        let bare = Some(path.strip_suffix('/').unwrap_or(path));
+        if self.event_source.as_deref() == bare {
             return Route::EventSource;
+        }
+        if self.web_socket.as_deref() == bare {
+            return Route::WebSocket;
         }
         match *method {
             Method::GET | Method::HEAD => {

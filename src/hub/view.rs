@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::audience::{Hub, Inner};
 use super::wake::Wake;
-use crate::auth::CredentialKey;
+use crate::auth::{CredentialKey, Principal};
 use crate::jmap::id::{AccountId, DataType, State};
 use crate::state::fact::AccountKey;
 use crate::state::token::Token;
@@ -254,6 +254,14 @@ impl Subscriber {
     #[must_use]
     pub fn has_pending(&self) -> bool {
         self.resume.is_some() || self.view.latest.load(Ordering::Acquire) > self.given
+    }
+
+    /// Whom upstream takes the credential for, as far as is known; `None` if nobody subscribes with it
+    /// any more.
+    #[must_use]
+    pub fn principal(&self) -> Option<Arc<Principal>> {
+        let inner = self.hub.lock();
+        inner.audience(self.view.audience).map(|audience| Arc::clone(&audience.principal))
     }
 
     /// The transport it was subscribed for.

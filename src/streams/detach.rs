@@ -5,6 +5,7 @@
 //! says so. Once all of it is flushed the connection's driver drops hyper, takes the socket, and
 //! gives it with the feed to the engine. From then on the chunk framing is ours.
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
@@ -24,6 +25,9 @@ use tokio::time::Sleep;
 use super::feed::Feed;
 use crate::http::body::BodyError;
 use crate::http::socket::Socket;
+
+/// How long a client's FIN is waited for after ours.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What goes from the handler to the connection's driver.
 #[derive(Debug, Clone)]
@@ -134,8 +138,18 @@ pub(super) struct Detached<C> {
     held_back: bool,
     /// The last byte is written: only FIN is left, so that the client sees a whole response.
     closing: bool,
-    /// The stream still counts as a connection.
-    _room: Option<OwnedSemaphorePermit>,
+    /// FIN is out.
+    finished: bool,
+    _place: Place,
+}
+
+/// What a stream keeps while it lives.
+#[derive(Debug)]
+pub enum Place {
+    /// It still counts as a connection.
+    Own(OwnedSemaphorePermit),
+    /// It shares a connection, which is in use by this.
+    Shared(Box<dyn Any + Send>),
 }
 
 /// What all streams of one kind share, detached or not.
@@ -177,20 +191,12 @@ impl<C: Conversation> Future for Detached<C> {
                 }
             }
         }
-        if Pin::new(&mut this.socket).poll_shutdown(cx).is_ready() || this.conversation.must_end() {
-            return Poll::Ready(());
-        }
-        this.poll_stall(cx)
+        this.poll_closed(cx)
     }
 }
 
 impl<C: Conversation> Detached<C> {
-    pub(super) fn new(
-        socket: Socket,
-        conversation: C,
-        limits: Arc<Limits>,
-        room: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+    pub(super) fn new(socket: Socket, conversation: C, limits: Arc<Limits>, place: Place) -> Self {
         let (writing, stall) = (Bytes::new(), None);
         Self {
             socket,
@@ -200,7 +206,8 @@ impl<C: Conversation> Detached<C> {
             limits,
             held_back: true,
             closing: false,
-            _room: room,
+            finished: false,
+            _place: place,
         }
     }
 
@@ -249,6 +256,32 @@ impl<C: Conversation> Detached<C> {
                 Poll::Ready(Err(Ending::Stalled))
             }
         }
+    }
+
+    /// Sends FIN, then reads until the client's: data that nobody has read would have the kernel cut
+    /// the connection, and the client would lose what was said last.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.conversation.must_end() {
+            return Poll::Ready(());
+        }
+        let mut scratch = [const { MaybeUninit::uninit() }; 512];
+        if !self.finished {
+            match Pin::new(&mut self.socket).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => (self.finished, self.stall) = (true, None),
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return self.poll_stall(cx),
+            }
+        }
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        let linger = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        linger.as_mut().poll(cx)
     }
 
     /// Ready once the client has accepted nothing for `event_source.write_timeout`.

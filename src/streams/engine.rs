@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
-
-use super::detach::{Conversation, Detached, Limits};
+use super::detach::{Conversation, Detached, Limits, Place};
 use super::wheel::Wheel;
 use crate::clock::Moment;
 use crate::config;
@@ -65,19 +63,18 @@ impl Engine {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// Takes a socket over: from now on `conversation` alone decides what is written. `room` is the
-    /// connection's place, which the stream keeps; `None` where it shares the connection.
+    /// Takes a socket over: from now on `conversation` alone decides what is written.
     pub fn adopt<C: Conversation>(
         &self,
         socket: Socket,
         conversation: C,
         limits: Arc<Limits>,
-        room: Option<OwnedSemaphorePermit>,
+        place: Place,
     ) {
         // Without a small buffer the kernel would queue megabytes of stale events for a dead reader
         // and merging would come too late (hostile.md S3). Failing to shrink it is harmless.
         let _ = socket.limit_unsent(limits.send_buffer);
-        self.drain.spawn(Detached::new(socket, conversation, limits, room));
+        self.drain.spawn(Detached::new(socket, conversation, limits, place));
     }
 
     /// What bounds event streams.

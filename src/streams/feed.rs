@@ -111,6 +111,12 @@ impl Feed {
         self.unanswered = Moment::NEVER;
     }
 
+    /// Whether the last event is out, whatever else the transport has to say.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.stage != Stage::Open
+    }
+
     /// Ends the stream as its age would.
     pub fn end(&mut self) {
         self.ends = Moment::default();

@@ -13,6 +13,6 @@ mod engine;
 mod feed;
 mod wheel;
 
-pub use detach::{Conversation, Limits};
+pub use detach::{Conversation, Limits, Place};
 pub use engine::Engine;
 pub use feed::{Feed, Plan};

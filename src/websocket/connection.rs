@@ -14,10 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::machine::{Application, Machine, Output};
+use super::machine::{Heard, Machine, Output};
 use super::message::PushEnable;
 use super::wire::{self, CloseCode, Deflate, Limits};
-use crate::api::memory::{Memory, Place};
+use crate::api::Calls;
+use crate::api::memory::Place;
 use crate::clock::Moment;
 use crate::hub::Subscriber;
 use crate::state::types::TypeFilter;
@@ -37,8 +38,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What all connections share.
 #[derive(Clone)]
 pub struct Rules {
-    /// Where messages in the making are held.
-    pub memory: Arc<Memory>,
+    /// Have the memory for messages.
+    pub calls: Arc<Calls>,
     /// A connection without push ends after this long without a request; zero for never.
     pub idle: Duration,
     /// Counts.
@@ -51,25 +52,31 @@ impl fmt::Debug for Rules {
     }
 }
 
-/// Carries out the calls of an application.
-pub trait Caller<A: Application>: Unpin + Send + 'static {
+/// What is spoken on a connection.
+pub trait Application: Unpin + Send + 'static {
+    /// What upstream is asked.
+    type Request;
+
+    /// Judges a whole message.
+    fn hear(message: Heard, deflate: Option<Deflate>) -> Output<Self::Request>;
+
     /// Asks upstream. `place` is what the request occupies.
     fn call(
         &self,
-        request: A::Request,
+        request: Self::Request,
         place: Place,
         deflate: Option<Deflate>,
         subscriber: &Subscriber,
     ) -> impl Future<Output = Answer> + Send + 'static;
 
-    /// How many bytes a message may have.
+    /// What a message may be.
     fn limits(&self) -> Limits;
 
-    /// How many bytes of memory a request keeps.
-    fn size(request: &A::Request) -> usize;
+    /// Bytes of memory that a request occupies.
+    fn size(request: &Self::Request) -> usize;
 
     /// The answer to a request that there is no memory for.
-    fn overloaded(request: A::Request, deflate: Option<Deflate>) -> Bytes;
+    fn overloaded(request: &Self::Request, deflate: Option<Deflate>) -> Bytes;
 }
 
 /// What became of a call.
@@ -82,10 +89,10 @@ pub enum Answer {
 }
 
 /// See the module.
-pub struct Connection<A, C> {
+pub struct Connection<A> {
     feed: Feed,
     machine: Machine,
-    caller: C,
+    application: A,
     rules: Arc<Rules>,
     work: Option<Box<Work>>,
     /// Whether changes are pushed.
@@ -94,7 +101,6 @@ pub struct Connection<A, C> {
     active: Moment,
     /// Our close frame is out, and the client's is waited for until then.
     closing: Option<Moment>,
-    application: std::marker::PhantomData<fn() -> A>,
 }
 
 /// What is under way on a connection.
@@ -127,21 +133,20 @@ impl Work {
     }
 }
 
-impl<A: Application, C: Caller<A>> Connection<A, C> {
+impl<A: Application> Connection<A> {
     /// A connection that has just been opened. `feed` is subscribed to nothing.
     #[must_use]
-    pub fn new(feed: Feed, deflate: Option<Deflate>, caller: C, rules: Arc<Rules>) -> Self {
+    pub fn new(feed: Feed, deflate: Option<Deflate>, application: A, rules: Arc<Rules>) -> Self {
         rules.metrics.websockets.inc();
         Self {
             feed,
             machine: Machine::new(deflate),
-            caller,
+            application,
             rules,
             work: None,
             pushes: false,
             active: Moment::now(),
             closing: None,
-            application: std::marker::PhantomData,
         }
     }
 
@@ -170,20 +175,21 @@ impl<A: Application, C: Caller<A>> Connection<A, C> {
     fn call(&mut self, request: A::Request) {
         self.rules.metrics.websocket_requests.inc();
         let deflate = self.machine.deflate();
-        let size = C::size(&request);
+        let size = A::size(&request);
         let place = match self.work().partial.take() {
             Some((place, _)) => Ok(place),
-            None => self.rules.memory.place(),
+            None => self.rules.calls.memory().place(),
         };
-        let memory = Arc::clone(&self.rules.memory);
+        let rules = Arc::clone(&self.rules);
+        let memory = rules.calls.memory();
         let held = place.and_then(|mut place| memory.grow(&mut place, size).map(|()| place));
         match held {
             Ok(place) => {
-                let call = self.caller.call(request, place, deflate, self.feed.subscriber());
+                let call = self.application.call(request, place, deflate, self.feed.subscriber());
                 self.work().calls.spawn(call);
             }
             Err(_) => {
-                let frame = C::overloaded(request, deflate);
+                let frame = A::overloaded(&request, deflate);
                 self.work().frames.push_back((frame, None));
             }
         }
@@ -210,7 +216,8 @@ impl<A: Application, C: Caller<A>> Connection<A, C> {
             self.work().partial = None;
             return;
         }
-        let memory = Arc::clone(&self.rules.memory);
+        let rules = Arc::clone(&self.rules);
+        let memory = rules.calls.memory();
         let partial = match self.work().partial.take() {
             Some(partial) => Ok(partial),
             None => memory.place().map(|place| (place, Moment::now())),
@@ -231,7 +238,7 @@ impl<A: Application, C: Caller<A>> Connection<A, C> {
         let mut next = Moment::NEVER;
         let began = self.work.as_ref().and_then(|work| work.partial.as_ref().map(|p| p.1));
         if let Some(began) = began {
-            let due = began.after(self.rules.memory.patience(self.machine.held()));
+            let due = began.after(self.rules.calls.memory().patience(self.machine.held()));
             if due <= now {
                 let reason = "the message comes too slowly";
                 self.close(wire::close(CloseCode::Policy, reason));
@@ -283,7 +290,7 @@ impl<A: Application, C: Caller<A>> Connection<A, C> {
 /// The first byte of a pong.
 const PONG: u8 = 0x8a;
 
-impl<A: Application, C: Caller<A>> Conversation for Connection<A, C> {
+impl<A: Application> Conversation for Connection<A> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(until) = self.closing {
             self.work = None;
@@ -291,6 +298,12 @@ impl<A: Application, C: Caller<A>> Conversation for Connection<A, C> {
                 return Poll::Ready(None);
             }
             return Poll::Pending;
+        }
+        if self.feed.is_closing() {
+            // Its last word was a close frame.
+            self.machine.close();
+            self.closing = Some(Moment::now().after(CLOSE_TIMEOUT));
+            return self.poll_next(cx);
         }
         self.collect(cx);
         if let Some(frame) = self.urgent() {
@@ -303,11 +316,8 @@ impl<A: Application, C: Caller<A>> Conversation for Connection<A, C> {
         self.look_at_time(Moment::now());
         match self.feed.poll_next(cx) {
             Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame)),
-            Poll::Ready(None) => {
-                self.machine.close();
-                self.closing = Some(Moment::now().after(CLOSE_TIMEOUT));
-                return self.poll_next(cx);
-            }
+            // The client is gone without a word, or the process ends.
+            Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {}
         }
         // The time may just have closed it.
@@ -335,9 +345,9 @@ impl<A: Application, C: Caller<A>> Conversation for Connection<A, C> {
 
     fn receive(&mut self, bytes: &[u8]) {
         self.feed.heard();
-        let limits = self.caller.limits();
+        let limits = self.application.limits();
         let mut bytes = bytes;
-        while let Some(output) = self.machine.receive::<A>(&mut bytes, &limits) {
+        while let Some(output) = self.machine.receive(&mut bytes, &limits, A::hear) {
             self.active = Moment::now();
             self.act(output);
         }
@@ -351,7 +361,7 @@ impl<A: Application, C: Caller<A>> Conversation for Connection<A, C> {
     }
 }
 
-impl<A, C> Drop for Connection<A, C> {
+impl<A> Drop for Connection<A> {
     fn drop(&mut self) {
         self.rules.metrics.websockets.dec();
     }

@@ -7,16 +7,11 @@ use super::wire::{self, CloseCode, Deflate};
 use crate::hub::{Codec, Pending};
 
 /// For connections that agreed on no compression.
-pub static PLAIN: Codec = Codec {
-    state: |pending| wire::text(&state_change(pending)),
-    ..COMMON
-};
+pub static PLAIN: Codec = Codec { state: |pending| wire::text(&state_change(pending)), ..COMMON };
 
 /// For those whose clients inflate whatever fits into the usual window.
-pub static DEFLATED: Codec = Codec {
-    state: |pending| wire::text_deflated(&state_change(pending), Some(USUAL)),
-    ..COMMON
-};
+pub static DEFLATED: Codec =
+    Codec { state: |pending| wire::text_deflated(&state_change(pending), Some(USUAL)), ..COMMON };
 
 /// What all connections have.
 const COMMON: Codec = Codec {

@@ -52,7 +52,9 @@ pub fn judge(request: &Parts, compression: bool) -> Result<Handshake, Box<Respon
         return Err(refused);
     }
     if !lists(headers, &SEC_WEBSOCKET_PROTOCOL, |offered| offered == JMAP) {
-        return Err(bad_request("the WebSocket subprotocol \"jmap\" must be offered (RFC 8887 §4.2)"));
+        return Err(bad_request(
+            "the WebSocket subprotocol \"jmap\" must be offered (RFC 8887 §4.2)",
+        ));
     }
     let offers = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
     let (deflate, extensions) = compression.then(|| negotiate(offers)).flatten().unzip();

@@ -5,7 +5,7 @@ use std::mem;
 
 use bytes::Bytes;
 
-use super::message::{self, Message, PushEnable, Request};
+use super::message::PushEnable;
 use super::wire::{self, CloseCode, Decoder, Deflate, Fault, Incoming, Limits};
 
 /// What is to be done.
@@ -23,15 +23,6 @@ pub enum Output<R> {
     Silence,
 }
 
-/// What is spoken on a connection.
-pub trait Application: Unpin + Send + 'static {
-    /// What it asks upstream.
-    type Request: Send;
-
-    /// Judges a whole message.
-    fn hear(message: Heard, deflate: Option<Deflate>) -> Output<Self::Request>;
-}
-
 /// A whole message.
 #[derive(Debug)]
 pub enum Heard {
@@ -39,31 +30,6 @@ pub enum Heard {
     Text(Bytes),
     /// Anything.
     Binary(Bytes),
-}
-
-/// JMAP (RFC 8887).
-#[derive(Debug)]
-pub struct Jmap;
-
-impl Application for Jmap {
-    type Request = Request;
-
-    fn hear(message: Heard, deflate: Option<Deflate>) -> Output<Request> {
-        let Heard::Text(text) = message else {
-            // W5.
-            let reason = "only text is understood (RFC 8887 §4.3)";
-            return Output::Close(wire::close(CloseCode::Unsupported, reason));
-        };
-        match message::read(std::str::from_utf8(&text).unwrap_or_default()) {
-            Ok(Message::Request(request)) => Output::Call(request),
-            Ok(Message::PushEnable(wish)) => Output::Push(wish),
-            Ok(Message::PushDisable) => Output::Silence,
-            Err(message::NotUnderstood { id, problem }) => {
-                let error = message::request_error(id.as_deref(), &problem);
-                Output::Frame(wire::text_deflated(&error, deflate))
-            }
-        }
-    }
 }
 
 /// See the module. Idle it holds no buffer.
@@ -96,12 +62,14 @@ impl Machine {
         self.deflate
     }
 
-    /// Reads on; `bytes` is advanced by what was used. `None` when more must come.
-    pub fn receive<A: Application>(
+    /// Reads on; `bytes` is advanced by what was used, and `hear` judges whole messages. `None` when
+    /// more must come.
+    pub fn receive<R>(
         &mut self,
         bytes: &mut &[u8],
         limits: &Limits,
-    ) -> Option<Output<A::Request>> {
+        hear: impl Fn(Heard, Option<Deflate>) -> Output<R>,
+    ) -> Option<Output<R>> {
         loop {
             if self.stage == Stage::Closed {
                 *bytes = &[];
@@ -116,8 +84,8 @@ impl Machine {
                 }
             };
             let output = match (self.stage, incoming) {
-                (Stage::Open, Incoming::Text(text)) => A::hear(Heard::Text(text), self.deflate),
-                (Stage::Open, Incoming::Binary(data)) => A::hear(Heard::Binary(data), self.deflate),
+                (Stage::Open, Incoming::Text(text)) => hear(Heard::Text(text), self.deflate),
+                (Stage::Open, Incoming::Binary(data)) => hear(Heard::Binary(data), self.deflate),
                 (Stage::Open, Incoming::Ping(payload)) => Output::Frame(wire::pong(&payload)),
                 (Stage::Open, Incoming::Close(code)) => {
                     self.stage = Stage::Closed;
@@ -162,6 +130,3 @@ impl Machine {
         self.decoder.held()
     }
 }
-
-#[cfg(test)]
-mod tests;

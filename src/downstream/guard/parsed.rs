@@ -61,7 +61,8 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
 }
 
 fn target<B>(request: &Request<B>) -> Result<(), Rejection> {
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+    let tunnels = *request.method() == Method::CONNECT && !is_web_socket(request);
+    if tunnels || *request.method() == Method::TRACE {
         return Err(Rejection::MethodNotServed);
     }
     let uri = request.uri();
@@ -75,6 +76,12 @@ fn target<B>(request: &Request<B>) -> Result<(), Rejection> {
         _ => false,
     };
     if well_formed { Ok(()) } else { Err(Rejection::Target) }
+}
+
+/// Whether this is the one CONNECT that is served (RFC 8441 §4; architecture D15).
+fn is_web_socket<B>(request: &Request<B>) -> bool {
+    let protocol = request.extensions().get::<hyper::ext::Protocol>();
+    protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
 /// `:authority` takes the place of `Host` (RFC 9113 §8.3.1): one of the two must be there, and they

@@ -77,9 +77,9 @@ pub fn read(text: &str) -> Result<Message, NotUnderstood> {
         Some("Request") => Ok(Message::Request(Request { body: without_ours(text, &members), id })),
         Some("WebSocketPushEnable") => push_enable(&members).map_err(fail).map(Message::PushEnable),
         Some("WebSocketPushDisable") => Ok(Message::PushDisable),
-        Some(_) => Err(fail(
-            "its @type is none of Request, WebSocketPushEnable and WebSocketPushDisable",
-        )),
+        Some(_) => {
+            Err(fail("its @type is none of Request, WebSocketPushEnable and WebSocketPushDisable"))
+        }
         None => Err(fail("it has no @type (RFC 8887 §4.3)")),
     }
 }
@@ -231,13 +231,16 @@ pub fn echo(body: &str, session_state: &str) -> Option<String> {
     let Echo { using, calls } = serde_json::from_str(body).ok()?;
     let plain = |(name, arguments, _): &(Cow<'_, str>, &RawValue, Cow<'_, str>)| {
         // A result reference (RFC 8620 §3.7) is upstream's to resolve.
-        let has_reference = |members: Vec<Member<'_>>| {
-            members.iter().any(|member| member.name.starts_with('#'))
-        };
+        let has_reference =
+            |members: Vec<Member<'_>>| members.iter().any(|member| member.name.starts_with('#'));
         name == "Core/echo" && members(arguments.get()).is_ok_and(|m| !has_reference(m))
     };
     let is_core = |urn: &Cow<'_, str>| urn == crate::jmap::capability::CORE;
-    if using.is_empty() || !using.iter().all(is_core) || calls.is_empty() || !calls.iter().all(plain) {
+    if using.is_empty()
+        || !using.iter().all(is_core)
+        || calls.is_empty()
+        || !calls.iter().all(plain)
+    {
         return None;
     }
     #[derive(Serialize)]

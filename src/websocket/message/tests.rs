@@ -33,10 +33,7 @@ fn a_request_goes_on_without_what_is_the_websockets() {
     let text = r#" {"@type":"Request","using":["a"], "id":"R\u0031","methodCalls":[["Core/echo",{"b":1.50},"c"]],"x y":null} "#;
     let Request { id, body } = request(text);
     assert_eq!(id.as_deref(), Some("R1"));
-    assert_eq!(
-        body,
-        r#"{"using":["a"],"methodCalls":[["Core/echo",{"b":1.50},"c"]],"x y":null}"#
-    );
+    assert_eq!(body, r#"{"using":["a"],"methodCalls":[["Core/echo",{"b":1.50},"c"]],"x y":null}"#);
     assert_eq!(request(r#"{"@type":"Request"}"#), Request { id: None, body: "{}".into() });
 }
 
@@ -126,10 +123,7 @@ fn only_a_plain_echo_is_answered_here() {
     let core = format!("\"{CORE}\"");
     let call = r#"["Core/echo",{"a": 1.0},"c\u0030"]"#;
     let echoed = echo(&body(&core, call, ""), "s").unwrap();
-    assert_eq!(
-        echoed,
-        r#"{"methodResponses":[["Core/echo",{"a": 1.0},"c0"]],"sessionState":"s"}"#
-    );
+    assert_eq!(echoed, r#"{"methodResponses":[["Core/echo",{"a": 1.0},"c0"]],"sessionState":"s"}"#);
     for other in [
         body("", call, ""),
         body(&core, "", ""),

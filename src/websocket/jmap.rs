@@ -1,0 +1,196 @@
+//! JMAP on a WebSocket (RFC 8887): whole messages to what is to be done, and API requests to what
+//! upstream answers. Requests go the way of those by HTTP ([`Calls`]).
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::request::Parts;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode, Version,
+};
+
+use super::connection::{Answer, Application};
+use super::machine::{Heard, Output};
+use super::message::{self, Message, Request};
+use super::wire::{self, CloseCode, Deflate, Limits};
+use crate::api::Calls;
+use crate::api::memory::{Held, Place, Unread};
+use crate::auth::{CredentialKey, Principal};
+use crate::config;
+use crate::http::body::BodyError;
+use crate::http::forwarded::{Origin, Peer};
+use crate::http::headers::write_via;
+use crate::http::reply::JSON;
+use crate::hub::Subscriber;
+use crate::jmap::problem::Problem;
+
+/// Frames that one message may come in (hostile.md B9).
+const MOST_FRAGMENTS: usize = 1024;
+
+/// What all JMAP connections share.
+pub struct Shared {
+    /// The way to the API.
+    pub calls: Arc<Calls>,
+    /// `[websocket]`.
+    pub settings: config::WebSocket,
+    /// Name in `Via`.
+    pub via: String,
+    /// `upstream.headers`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// One connection's side of it.
+pub struct Jmap {
+    /// What all share.
+    pub shared: Arc<Shared>,
+    /// By what the client authenticates.
+    pub key: CredentialKey,
+    /// Where the client is, and where it thinks we are.
+    pub origin: Origin,
+    /// What goes behind a `sessionState`.
+    pub suffix: Arc<str>,
+    /// The languages that the client understands (RFC 8620 §3.8).
+    pub language: Option<HeaderValue>,
+    /// The largest request, in bytes.
+    pub request_size: usize,
+}
+
+impl Application for Jmap {
+    type Request = Request;
+
+    fn hear(message: Heard, deflate: Option<Deflate>) -> Output<Request> {
+        let Heard::Text(text) = message else {
+            // W5.
+            let reason = "only text is understood (RFC 8887 §4.3)";
+            return Output::Close(wire::close(CloseCode::Unsupported, reason));
+        };
+        match message::read(std::str::from_utf8(&text).unwrap_or_default()) {
+            Ok(Message::Request(request)) => Output::Call(request),
+            Ok(Message::PushEnable(wish)) => Output::Push(wish),
+            Ok(Message::PushDisable) => Output::Silence,
+            Err(message::NotUnderstood { id, problem }) => {
+                Output::Frame(error(id.as_deref(), &problem, deflate))
+            }
+        }
+    }
+
+    fn call(
+        &self,
+        request: Request,
+        place: Place,
+        deflate: Option<Deflate>,
+        subscriber: &Subscriber,
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        let (key, suffix) = (self.key, Arc::clone(&self.suffix));
+        let principal = subscriber.principal();
+        let parts = principal.as_deref().map(|principal| self.parts(principal));
+        async move {
+            let Request { id, body } = request;
+            // The last subscriber of an audience takes it along, and this one lives.
+            let (Some(principal), Some(parts)) = (principal, parts) else {
+                return Answer::Unauthorized;
+            };
+            if shared.settings.answer_echo {
+                let state = format!("{}{suffix}", principal.session_state);
+                if let Some(echoed) = message::echo(&body, &state) {
+                    let message = message::response(id.as_deref(), echoed.as_bytes());
+                    let message = message.unwrap_or_default();
+                    return Answer::Frame(wire::text_deflated(&message, deflate), Some(place));
+                }
+            }
+            let held = Held { bytes: body.into(), place };
+            let limit = shared.settings.response_size;
+            let asking = (key, principal);
+            let answer = shared.calls.exchange_whole((parts, held), asking, suffix, limit).await;
+            answered(id.as_deref(), answer, limit, deflate)
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { message: self.request_size, fragments: MOST_FRAGMENTS }
+    }
+
+    fn size(request: &Request) -> usize {
+        request.body.len() + request.id.as_ref().map_or(0, String::len)
+    }
+
+    fn overloaded(request: &Request, deflate: Option<Deflate>) -> Bytes {
+        let problem = Problem::new(503, "too many large requests at once; try again");
+        error(request.id.as_deref(), &problem, deflate)
+    }
+}
+
+impl Jmap {
+    /// The head of the API request by HTTP.
+    fn parts(&self, principal: &Principal) -> Parts {
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(ACCEPT, JSON);
+        headers.extend(self.shared.headers.iter().cloned());
+        principal.credentials.write(&mut headers);
+        if let Some(language) = &self.language {
+            headers.insert(http::header::ACCEPT_LANGUAGE, language.clone());
+        }
+        // What proxies before us said of the client was judged at the handshake.
+        let tls = self.origin.scheme == "https";
+        let client = Peer { address: self.origin.client, tls, trusted: &[] };
+        client.write_forwarded(&mut headers, &self.origin);
+        // It came by a WebSocket, so it cannot have passed us before.
+        let _ = write_via(&mut headers, Version::HTTP_11, &self.shared.via);
+        let (mut parts, ()) = HttpRequest::new(()).into_parts();
+        (parts.method, parts.headers) = (Method::POST, headers);
+        parts.uri = principal.api_path.parse().unwrap_or_default();
+        parts
+    }
+}
+
+/// What upstream's answer is to the client.
+fn answered(
+    id: Option<&str>,
+    answer: Result<(StatusCode, Held), Unread>,
+    limit: usize,
+    deflate: Option<Deflate>,
+) -> Answer {
+    let (status, Held { bytes, place }) = match answer {
+        Ok(answer) => answer,
+        Err(unread) => return Answer::Frame(error(id, &unusable(&unread, limit), deflate), None),
+    };
+    if status == StatusCode::UNAUTHORIZED {
+        return Answer::Unauthorized;
+    }
+    let message = if status.is_success() {
+        message::response(id, &bytes)
+    } else {
+        message::upstream_error(id, &bytes)
+    };
+    let message = message.unwrap_or_else(|| {
+        let problem = if status.is_success() {
+            Problem::new(502, "the mail server answered no JMAP")
+        } else {
+            Problem::new(status.as_u16(), "the mail server refused the request")
+        };
+        message::request_error(id, &problem)
+    });
+    Answer::Frame(wire::text_deflated(&message, deflate), Some(place))
+}
+
+/// Why a response cannot be passed on. What the request changed is looked for all the same.
+fn unusable(unread: &Unread, limit: usize) -> Problem {
+    match unread {
+        Unread::Full => Problem::new(503, "too many large responses at once; try again"),
+        Unread::Body(BodyError::TooLarge(_)) => {
+            let detail = format!(
+                "the response is larger than {limit} bytes (websocket.response_size); ask by HTTP"
+            );
+            Problem::new(502, detail)
+        }
+        Unread::Body(_) => Problem::new(502, "the mail server broke off its response"),
+    }
+}
+
+fn error(id: Option<&str>, problem: &Problem, deflate: Option<Deflate>) -> Bytes {
+    wire::text_deflated(&message::request_error(id, problem), deflate)
+}
