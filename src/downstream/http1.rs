@@ -65,8 +65,10 @@ impl Connections {
                     };
                     let handoff = response.extensions_mut().remove::<Handoff>();
                     let upgrade = response.extensions_mut().remove::<Upgrade>();
-                    if let (Some(upgrade), Some(room)) = (upgrade, connection.room.take()) {
-                        drain.spawn(upgrade.complete(engine, Place::Own(room)));
+                    if let Some(upgrade) = upgrade {
+                        if let Some(room) = connection.room.take() {
+                            drain.spawn(upgrade.complete(engine, Place::Own(room)));
+                        }
                     } else if let Some(handoff) = handoff {
                         *leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(handoff);
                     } else if draining {

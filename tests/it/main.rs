@@ -31,3 +31,5 @@ mod tidy;
 mod transparency;
 #[cfg(test)]
 mod upstream;
+#[cfg(test)]
+mod websocket;

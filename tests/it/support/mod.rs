@@ -14,3 +14,4 @@ pub(crate) mod sse;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wait;
+pub(crate) mod ws;
