@@ -13,22 +13,22 @@ use super::raw::closest;
 use super::reader::{Reader, is_off};
 use super::redis_url;
 use super::secret::Secret;
+use super::streams;
 use super::{
-    AccountScope, Admin, Auth, Config, Cors, CorsMode, Downstream, Drain, EventSource, Limits, Log,
-    LogFormat, Probe, QueryMode, Redis, Requirement, TlsFiles, Upstream, UpstreamHttp,
-    UpstreamPush, WebSocket,
+    AccountScope, Admin, Auth, Config, Cors, CorsMode, Downstream, Drain, Limits, Log, LogFormat,
+    Probe, Redis, Requirement, TlsFiles, Upstream, UpstreamHttp, UpstreamPush,
 };
 
-const KB: u64 = 1 << 10;
-const MB: u64 = 1 << 20;
-const GB: u64 = 1 << 30;
+pub(super) const KB: u64 = 1 << 10;
+pub(super) const MB: u64 = 1 << 20;
+pub(super) const GB: u64 = 1 << 30;
 const TB: u64 = 1 << 40;
 
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Far beyond what one process can hold.
 const MANY: u64 = 10_000_000;
@@ -36,19 +36,13 @@ const MANY: u64 = 10_000_000;
 /// Time for a network's answer, in the places where it may be as short as a tenth of a second.
 const ANSWER: Range = Range::times(MILLISECOND.saturating_mul(100), MINUTE.saturating_mul(5));
 
-// What streams of both kinds have.
-const THROTTLE: Range =
-    Range::times(MILLISECOND.saturating_mul(10), MINUTE).or_zero("for each at once");
-const SEND_BUFFER: Range = Range::sizes(4 * KB, 4 * MB);
-const MAX_AGE: Range = Range::times(MINUTE, DAY.saturating_mul(30)).or_zero("for never");
-
 /// Reads and checks everything. `None` when a mistake was noted.
 pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let downstream = downstream(reader);
     let upstream = upstream(reader);
-    let event_source = event_source(reader);
-    let websocket = websocket(reader);
-    own_paths(reader, upstream.as_ref(), event_source.as_ref(), websocket.as_ref());
+    let event_source = streams::event_source(reader);
+    let websocket = streams::websocket(reader);
+    streams::own_paths(reader, upstream.as_ref(), event_source.as_ref(), websocket.as_ref());
     let probe = probe(reader);
     let auth = auth(reader);
     let limits = limits(reader);
@@ -178,98 +172,6 @@ fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
         headers: headers?,
         push: push?,
         account_scope: account_scope?,
-    })
-}
-
-/// Each of our paths must be told from the others, and from the Session's.
-fn own_paths(
-    reader: &mut Reader<'_>,
-    upstream: Option<&Upstream>,
-    event_source: Option<&EventSource>,
-    websocket: Option<&WebSocket>,
-) {
-    let session = upstream.map(|section| ("upstream.session_path", &section.session_path));
-    let events = event_source.map(|section| ("event_source.path", &section.path));
-    let websocket = websocket.map(|section| ("websocket.path", &section.path));
-    let bare = |path: &String| path.trim_end_matches('/').to_owned();
-    for (ours, others) in [(events, [session, None]), (websocket, [session, events])] {
-        let Some((key, path)) = ours else { continue };
-        let is_taken = |(_, other): &(&str, &String)| bare(path) == bare(other);
-        let root = bare(path).is_empty().then_some(("upstream.session_path", path));
-        if let Some((other, _)) = others.into_iter().flatten().find(is_taken).or(root) {
-            reader.conflict(key, other, "a path of its own, such as \"/jmap/push/\"");
-        }
-    }
-}
-
-fn event_source(reader: &mut Reader<'_>) -> Option<EventSource> {
-    let path = reader.parsed("event_source.path", address::path);
-    let throttle = time(reader, "event_source.throttle", THROTTLE);
-    // §7.3: "servers MUST NOT have a minimum allowed value higher than 30 or a maximum allowed value
-    // less than 300."
-    let ping_min = time(reader, "event_source.ping_min", Range::times(SECOND, SECOND * 30));
-    let ping_max = time(reader, "event_source.ping_max", Range::times(SECOND * 300, DAY));
-    let keep_alive = time(
-        reader,
-        "event_source.keep_alive",
-        Range::times(SECOND, MINUTE * 10).or_zero("for none"),
-    );
-    let query = reader.choice(
-        "event_source.query",
-        &[("lenient", QueryMode::Lenient), ("strict", QueryMode::Strict)],
-    );
-    let retry = Range::times(MILLISECOND * 100, HOUR);
-    let retry_min = time(reader, "event_source.retry_min", retry);
-    let retry_max = time(reader, "event_source.retry_max", retry);
-    if let (Some(min), Some(max)) = (retry_min, retry_max)
-        && min > max
-    {
-        let why = "retry_min may not be longer than retry_max";
-        reader.conflict("event_source.retry_min", "event_source.retry_max", why);
-    }
-    let write_timeout =
-        time(reader, "event_source.write_timeout", Range::times(SECOND, MINUTE * 10));
-    let send_buffer = size(reader, "event_source.send_buffer", SEND_BUFFER);
-    let max_age = time(reader, "event_source.max_age", MAX_AGE);
-    Some(EventSource {
-        path: path?,
-        throttle: throttle?,
-        ping_min: ping_min?,
-        ping_max: ping_max?,
-        keep_alive: keep_alive?,
-        query: query?,
-        retry: (retry_min?, retry_max?),
-        write_timeout: write_timeout?,
-        send_buffer: send_buffer?,
-        max_age: max_age?,
-    })
-}
-
-fn websocket(reader: &mut Reader<'_>) -> Option<WebSocket> {
-    let path = reader.parsed("websocket.path", address::path);
-    let throttle = time(reader, "websocket.throttle", THROTTLE);
-    let ping =
-        time(reader, "websocket.ping", Range::times(SECOND, MINUTE * 10).or_zero("for none"));
-    let pong_timeout = time(reader, "websocket.pong_timeout", Range::times(SECOND, MINUTE * 10));
-    let idle = time(reader, "websocket.idle", Range::times(SECOND, DAY).or_zero("for never"));
-    let max_age = time(reader, "websocket.max_age", MAX_AGE);
-    let write_timeout = time(reader, "websocket.write_timeout", Range::times(SECOND, MINUTE * 10));
-    let send_buffer = size(reader, "websocket.send_buffer", SEND_BUFFER);
-    let response_size = size(reader, "websocket.response_size", Range::sizes(64 * KB, GB));
-    let compression = reader.boolean("websocket.compression");
-    let answer_echo = reader.boolean("websocket.answer_echo");
-    Some(WebSocket {
-        path: path?,
-        throttle: throttle?,
-        ping: ping?,
-        pong_timeout: pong_timeout?,
-        idle: idle?,
-        max_age: max_age?,
-        write_timeout: write_timeout?,
-        send_buffer: send_buffer?,
-        response_size: response_size?,
-        compression: compression?,
-        answer_echo: answer_echo?,
     })
 }
 
@@ -406,11 +308,11 @@ fn log_filter(text: &str) -> Result<String, Fault> {
     }
 }
 
-fn time(reader: &mut Reader<'_>, key: &'static str, range: Range) -> Option<Duration> {
+pub(super) fn time(reader: &mut Reader<'_>, key: &'static str, range: Range) -> Option<Duration> {
     reader.amount(key, range).map(Duration::from_millis)
 }
 
 /// A size or a count.
-fn size(reader: &mut Reader<'_>, key: &'static str, range: Range) -> Option<usize> {
+pub(super) fn size(reader: &mut Reader<'_>, key: &'static str, range: Range) -> Option<usize> {
     reader.amount(key, range).map(|amount| usize::try_from(amount).unwrap_or(usize::MAX))
 }

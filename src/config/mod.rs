@@ -33,6 +33,7 @@ mod reader;
 mod redis_url;
 mod report;
 pub mod secret;
+mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::probes::Probes;
-use super::view::{Codec, Subscriber, View};
-use super::wake::Wake;
+use super::view::{Codec, View};
 use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::config::AccountScope;
@@ -49,7 +48,7 @@ pub struct Hub {
     /// not there cannot be wrong. A view's locks are taken after it, never before.
     inner: Mutex<Inner>,
     probes: Probes,
-    limits: Limits,
+    pub(super) limits: Limits,
 }
 
 #[derive(Debug)]
@@ -59,7 +58,7 @@ pub(super) struct Inner {
     /// Who sees an account.
     pub(super) watchers: HashMap<AccountKey, Vec<CredentialKey>>,
     /// Live subscribers of each user.
-    users: HashMap<PrincipalId, usize>,
+    pub(super) users: HashMap<PrincipalId, usize>,
     /// Whose personal account an id is: two users having the same one means ids are per user.
     ///
     /// When full (`Limits::accounts` beyond those watched): those that nobody watches are forgotten.
@@ -83,7 +82,7 @@ pub(super) struct Audience {
     /// pending: 0, but for an account that came while streams were live.
     pub(super) accounts: Vec<(AccountKey, u64)>,
     pub(super) views: Vec<Arc<View>>,
-    subscribers: usize,
+    pub(super) subscribers: usize,
     /// Upstream refused the credential: its streams are ending, and nothing is asked with it.
     pub(super) revoked: bool,
 }
@@ -136,7 +135,7 @@ impl Inner {
     }
 
     /// So many live subscribers are a user's no longer.
-    fn discount(&mut self, user: PrincipalId, subscribers: usize) {
+    pub(super) fn discount(&mut self, user: PrincipalId, subscribers: usize) {
         if let Entry::Occupied(mut count) = self.users.entry(user) {
             *count.get_mut() = count.get().saturating_sub(subscribers);
             if *count.get() == 0 {
@@ -195,66 +194,6 @@ impl Hub {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream of `principal`, authenticated by `credential`, subscribes.
-    ///
-    /// # Errors
-    /// When the user has too many streams.
-    pub fn subscribe(
-        self: &Arc<Self>,
-        credential: CredentialKey,
-        principal: &Arc<Principal>,
-        wish: &Wish<'_>,
-    ) -> Result<Subscriber, TooMany> {
-        let mut inner = self.lock();
-        let count = inner.users.entry(principal.id).or_default();
-        if self.limits.per_user > 0 && *count >= self.limits.per_user {
-            return Err(TooMany(*count));
-        }
-        *count += 1;
-        inner.audiences.entry(credential).or_insert_with(|| Audience {
-            credential,
-            principal: Arc::clone(principal),
-            accounts: Vec::new(),
-            views: Vec::new(),
-            subscribers: 0,
-            revoked: false,
-        });
-        self.adopt(&mut inner, credential, principal);
-        let view = self.view(&mut inner, credential, wish.filter, wish.codec);
-        if let Some(audience) = inner.audiences.get_mut(&credential) {
-            audience.subscribers += 1;
-        }
-        // Still under the lock: a publication comes before this subscriber or is pending for it.
-        Ok(Subscriber::new(Arc::clone(self), view, wish.last_event_id))
-    }
-
-    /// The view for a filter and transport, made on its first use: it then begins to watch.
-    fn view(
-        &self,
-        inner: &mut Inner,
-        credential: CredentialKey,
-        filter: &TypeFilter,
-        codec: &'static Codec,
-    ) -> Arc<View> {
-        let known = inner.audience(credential).and_then(|audience| {
-            audience.views.iter().find(|view| view.is(filter, codec)).map(Arc::clone)
-        });
-        if let Some(view) = known {
-            return view;
-        }
-        let seq = inner.tracker.seq();
-        let view = Arc::new(View::new(credential, filter.clone(), codec, seq));
-        let keys: Vec<_> =
-            inner.audience(credential).into_iter().flat_map(Audience::keys).cloned().collect();
-        if let Some(audience) = inner.audiences.get_mut(&credential) {
-            audience.views.push(Arc::clone(&view));
-        }
-        for key in keys {
-            self.watch(inner, &key, filter);
-        }
-        view
-    }
-
     pub(super) fn watch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
         // Upstream is asked for nobody who wants to hear nothing.
         if filter.is_empty() {
@@ -279,7 +218,12 @@ impl Hub {
 
     /// Gives an audience the accounts of `principal`, as its credential's Session now lists them.
     /// Accounts that are gone are withdrawn at once; one that came counts as all new.
-    fn adopt(&self, inner: &mut Inner, credential: CredentialKey, principal: &Arc<Principal>) {
+    pub(super) fn adopt(
+        &self,
+        inner: &mut Inner,
+        credential: CredentialKey,
+        principal: &Arc<Principal>,
+    ) {
         inner.note_owner(principal);
         let keys: Vec<_> =
             principal.accounts.keys().map(|id| inner.key_of(id, principal.id)).collect();
@@ -367,54 +311,5 @@ impl Hub {
     pub fn live(&self) -> Vec<(CredentialKey, Arc<Principal>)> {
         let inner = self.lock();
         inner.audiences.iter().map(|(key, a)| (*key, Arc::clone(&a.principal))).collect()
-    }
-
-    /// A subscriber of `view` wants `filter` from now on: the view for that, where it is a member now.
-    pub(super) fn change(
-        &self,
-        inner: &mut Inner,
-        view: &Arc<View>,
-        wake: &Arc<Wake>,
-        filter: &TypeFilter,
-    ) -> Arc<View> {
-        if !inner.audiences.contains_key(&view.audience) {
-            return Arc::clone(view);
-        }
-        let wanted = self.view(inner, view.audience, filter, view.codec);
-        if !Arc::ptr_eq(&wanted, view) {
-            self.quit(inner, view, wake);
-            wanted.join(wake);
-        }
-        wanted
-    }
-
-    /// Takes a member from a view, which ends with its last.
-    fn quit(&self, inner: &mut Inner, view: &Arc<View>, wake: &Arc<Wake>) {
-        if !view.leave(wake) {
-            return;
-        }
-        let Some(audience) = inner.audiences.get_mut(&view.audience) else { return };
-        audience.views.retain(|known| !Arc::ptr_eq(known, view));
-        let keys: Vec<AccountKey> = audience.keys().cloned().collect();
-        for key in &keys {
-            self.unwatch(inner, key, &view.filter);
-        }
-    }
-
-    /// A subscriber of `view` is gone.
-    pub(super) fn leave(&self, view: &Arc<View>, wake: &Arc<Wake>) {
-        let mut inner = self.lock();
-        self.quit(&mut inner, view, wake);
-        let Some(audience) = inner.audiences.get_mut(&view.audience) else { return };
-        audience.subscribers -= 1;
-        let (principal, last) = (audience.principal.id, audience.subscribers == 0);
-        if last {
-            let keys: Vec<AccountKey> = audience.keys().cloned().collect();
-            inner.audiences.remove(&view.audience);
-            for key in &keys {
-                inner.stop_watching(key, view.audience);
-            }
-        }
-        inner.discount(principal, 1);
     }
 }

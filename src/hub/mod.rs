@@ -15,6 +15,7 @@
 //! | file | |
 //! |---|---|
 //! | [`audience`] | who is there, and which accounts they see |
+//! | [`members`] | who comes, wants something else, and goes |
 //! | [`act`] | does what the tracker decides |
 //! | [`changes`] | what the hub is told |
 //! | [`view`] | members, encoded events, what is pending |
@@ -24,6 +25,7 @@
 mod act;
 mod audience;
 mod changes;
+mod members;
 pub mod probes;
 mod view;
 mod wake;

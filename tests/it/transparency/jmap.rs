@@ -13,7 +13,7 @@ fn json_of(response: &Response<Bytes>) -> Value {
 }
 
 #[tokio::test]
-async fn the_session_differs_in_its_urls_and_its_state_only() {
+async fn the_session_differs_in_its_urls_its_state_and_our_capabilities_only() {
     let rig = Rig::start(|_| {}).await;
     let direct = exchange(rig.upstream.address, asking("GET", SESSION, "alice")).await.unwrap();
     let (direct, mut proxied) =
@@ -26,6 +26,8 @@ async fn the_session_differs_in_its_urls_and_its_state_only() {
     }
     let added = proxied.as_object_mut().unwrap().remove("eventSourceUrl").unwrap();
     assert!(added.as_str().unwrap().starts_with(&format!("{origin}{EVENT_SOURCE}?")));
+    let capabilities = proxied["capabilities"].as_object_mut().unwrap();
+    assert!(capabilities.remove("urn:ietf:params:jmap:websocket").is_some());
     let state = direct["state"].as_str().unwrap();
     assert!(proxied["state"].as_str().unwrap().starts_with(&format!("{state}-p")));
     proxied["state"] = direct["state"].clone();

@@ -210,7 +210,8 @@ async fn what_upstream_offers_is_replaced() {
         let session = session(&rig).await;
         let ours = format!("http://{}{EVENT_SOURCE}?types=", rig.address);
         assert!(session["eventSourceUrl"].as_str().unwrap().starts_with(&ours), "{session}");
-        assert_eq!(session["capabilities"].get(WEBSOCKET), None);
+        let ours = json!({ "url": format!("ws://{}/jmap/ws/", rig.address), "supportsPush": true });
+        assert_eq!(session["capabilities"][WEBSOCKET], ours);
         rig.end().await;
     }
 }

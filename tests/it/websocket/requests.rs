@@ -113,23 +113,24 @@ async fn a_users_requests_together_are_no_more_than_upstream_allows() {
     let gate = Arc::new(Semaphore::new(0));
     rig.upstream.fail("Slow/get", Fault::Hold(Arc::clone(&gate)), u32::MAX);
     let slow = json!([["Slow/get", {}, "c"]]);
-    for _ in 0..3 {
+    // The Session says 8.
+    for _ in 0..7 {
         one.request("1", &slow).await;
     }
     let mut by_http = Box::pin(rig.call("alice", &slow));
     tokio::select! {
         _ = &mut by_http => panic!("it is held"),
-        () = rig.upstream.asked("Slow/get", 4) => {}
+        () = rig.upstream.asked("Slow/get", 8) => {}
     }
     other.request("2", &slow).await;
     other.synchronize().await;
     let mut bob = Ws::open(&rig, "bob").await;
     bob.request("3", &slow).await;
-    rig.upstream.asked("Slow/get", 5).await;
+    rig.upstream.asked("Slow/get", 9).await;
     let of_alice = |seen: &crate::support::upstream::Seen| {
         seen.path == API && seen.headers["authorization"] == "Bearer alice"
     };
-    assert_eq!(rig.upstream.seen().iter().filter(|seen| of_alice(seen)).count(), 4);
+    assert_eq!(rig.upstream.seen().iter().filter(|seen| of_alice(seen)).count(), 8);
     gate.add_permits(100);
     assert_eq!(by_http.await.status(), 200);
     assert_eq!(other.next().await.unwrap()["requestId"], "2");

@@ -1,0 +1,121 @@
+//! Who comes, wants something else, and goes.
+
+use std::sync::Arc;
+
+use super::audience::{Audience, Hub, Inner, TooMany, Wish};
+use super::view::{Codec, Subscriber, View};
+use super::wake::Wake;
+use crate::auth::{CredentialKey, Principal};
+use crate::state::fact::AccountKey;
+use crate::state::types::TypeFilter;
+
+impl Hub {
+    /// A stream of `principal`, authenticated by `credential`, subscribes.
+    ///
+    /// # Errors
+    /// When the user has too many streams.
+    pub fn subscribe(
+        self: &Arc<Self>,
+        credential: CredentialKey,
+        principal: &Arc<Principal>,
+        wish: &Wish<'_>,
+    ) -> Result<Subscriber, TooMany> {
+        let mut inner = self.lock();
+        let count = inner.users.entry(principal.id).or_default();
+        if self.limits.per_user > 0 && *count >= self.limits.per_user {
+            return Err(TooMany(*count));
+        }
+        *count += 1;
+        inner.audiences.entry(credential).or_insert_with(|| Audience {
+            credential,
+            principal: Arc::clone(principal),
+            accounts: Vec::new(),
+            views: Vec::new(),
+            subscribers: 0,
+            revoked: false,
+        });
+        self.adopt(&mut inner, credential, principal);
+        let view = self.view(&mut inner, credential, wish.filter, wish.codec);
+        if let Some(audience) = inner.audiences.get_mut(&credential) {
+            audience.subscribers += 1;
+        }
+        // Still under the lock: a publication comes before this subscriber or is pending for it.
+        Ok(Subscriber::new(Arc::clone(self), view, wish.last_event_id))
+    }
+
+    /// The view for a filter and transport, made on its first use: it then begins to watch.
+    fn view(
+        &self,
+        inner: &mut Inner,
+        credential: CredentialKey,
+        filter: &TypeFilter,
+        codec: &'static Codec,
+    ) -> Arc<View> {
+        let known = inner.audience(credential).and_then(|audience| {
+            audience.views.iter().find(|view| view.is(filter, codec)).map(Arc::clone)
+        });
+        if let Some(view) = known {
+            return view;
+        }
+        let seq = inner.tracker.seq();
+        let view = Arc::new(View::new(credential, filter.clone(), codec, seq));
+        let keys: Vec<_> =
+            inner.audience(credential).into_iter().flat_map(Audience::keys).cloned().collect();
+        if let Some(audience) = inner.audiences.get_mut(&credential) {
+            audience.views.push(Arc::clone(&view));
+        }
+        for key in keys {
+            self.watch(inner, &key, filter);
+        }
+        view
+    }
+
+    /// A subscriber of `view` wants `filter` from now on: the view for that, where it is a member now.
+    pub(super) fn change(
+        &self,
+        inner: &mut Inner,
+        view: &Arc<View>,
+        wake: &Arc<Wake>,
+        filter: &TypeFilter,
+    ) -> Arc<View> {
+        if !inner.audiences.contains_key(&view.audience) {
+            return Arc::clone(view);
+        }
+        let wanted = self.view(inner, view.audience, filter, view.codec);
+        if !Arc::ptr_eq(&wanted, view) {
+            self.quit(inner, view, wake);
+            wanted.join(wake);
+        }
+        wanted
+    }
+
+    /// Takes a member from a view, which ends with its last.
+    fn quit(&self, inner: &mut Inner, view: &Arc<View>, wake: &Arc<Wake>) {
+        if !view.leave(wake) {
+            return;
+        }
+        let Some(audience) = inner.audiences.get_mut(&view.audience) else { return };
+        audience.views.retain(|known| !Arc::ptr_eq(known, view));
+        let keys: Vec<AccountKey> = audience.keys().cloned().collect();
+        for key in &keys {
+            self.unwatch(inner, key, &view.filter);
+        }
+    }
+
+    /// A subscriber of `view` is gone.
+    pub(super) fn leave(&self, view: &Arc<View>, wake: &Arc<Wake>) {
+        let mut inner = self.lock();
+        self.quit(&mut inner, view, wake);
+        let Some(audience) = inner.audiences.get_mut(&view.audience) else { return };
+        audience.subscribers -= 1;
+        let (principal, last) = (audience.principal.id, audience.subscribers == 0);
+        if last {
+            let keys: Vec<AccountKey> = audience.keys().cloned().collect();
+            inner.audiences.remove(&view.audience);
+            for key in &keys {
+                inner.stop_watching(key, view.audience);
+            }
+        }
+        inner.discount(principal, 1);
+    }
+}
