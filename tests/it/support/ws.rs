@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::client::IntoClientRequest as _;
+use tungstenite::protocol::Role;
 use tungstenite::{Error, Message, Utf8Bytes};
 
 use super::rig::Rig;
@@ -84,6 +85,18 @@ impl Ws {
         }
     }
 
+    /// A WebSocket that is open already, as HTTP/2 opens it (RFC 8441).
+    pub(crate) async fn over(stream: Box<dyn Carrier>) -> Self {
+        let stream = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+        let (headers, told) = (HeaderMap::new(), Vec::new());
+        Self { stream, headers, push_state: None, pings: 0, told }
+    }
+
+    /// What carries it, for what no library would do.
+    pub(crate) fn carrier(&mut self) -> &mut Box<dyn Carrier> {
+        self.stream.get_mut()
+    }
+
     /// Sends a text message.
     pub(crate) async fn send(&mut self, text: impl Into<Utf8Bytes>) {
         self.send_message(Message::Text(text.into())).await;
@@ -124,6 +137,20 @@ impl Ws {
                     Message::Pong(_) => return,
                     Message::Ping(_) => self.pings += 1,
                     Message::Text(text) => self.note(&serde_json::from_str(&text).unwrap()),
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Reads until the server pings once more.
+    pub(crate) async fn wait_for_ping(&mut self) {
+        within("ping", async {
+            let before = self.pings;
+            while self.pings == before {
+                match self.stream.next().await.unwrap().unwrap() {
+                    Message::Ping(_) => self.pings += 1,
                     other => panic!("{other:?}"),
                 }
             }

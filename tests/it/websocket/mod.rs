@@ -9,6 +9,9 @@ use tungstenite::Message;
 use crate::support::rig::Rig;
 use crate::support::ws::{End, Ws};
 
+mod hostile;
+mod http2;
+mod life;
 mod push;
 mod requests;
 

@@ -1,0 +1,162 @@
+//! How long a WebSocket lives, and what ends it (RFC 6455 §5.5, §7; RFC 8887 §4.1).
+
+use std::time::Duration;
+
+use serde_json::json;
+use tungstenite::Message;
+
+use crate::support::rig::Rig;
+use crate::support::tls::Certified;
+use crate::support::upstream::account_of;
+use crate::support::wait::until;
+use crate::support::ws::{End, WEBSOCKET, Ws, held};
+
+#[tokio::test]
+async fn the_client_is_pinged_when_nothing_else_is_said() {
+    let rig = Rig::start(|config| config.websocket.ping = Duration::from_secs(1)).await;
+    let mut ws = Ws::open(&rig, "alice").await;
+    // Each answered ping lets the connection live on.
+    while ws.pings < 3 {
+        ws.wait_for_ping().await;
+    }
+    ws.synchronize().await;
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_is_taken_for_gone() {
+    let rig = Rig::start(|config| {
+        config.websocket.ping = Duration::from_secs(1);
+        config.websocket.pong_timeout = Duration::from_secs(1);
+    })
+    .await;
+    // Nobody reads it, so nobody answers.
+    let ws = Ws::open(&rig, "alice").await;
+    until("client that is given up", || match rig.metrics.unanswered_closed.get() {
+        0 => Err(0),
+        given_up => Ok(given_up),
+    })
+    .await;
+    held(&rig, 0).await;
+    drop(ws);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_without_push_ends_when_nothing_is_asked() {
+    let rig = Rig::start(|config| {
+        config.websocket.idle = Duration::from_secs(1);
+        config.websocket.ping = Duration::ZERO;
+    })
+    .await;
+    let mut idle = Ws::open(&rig, "alice").await;
+    let mut pushed = Ws::open(&rig, "alice").await;
+    pushed.enable(json!({})).await;
+    assert_eq!(idle.end().await, End::Closed(1001));
+    pushed.synchronize().await;
+    pushed.disable().await;
+    assert_eq!(pushed.end().await, End::Closed(1001));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_at_its_age() {
+    let rig = Rig::start(|config| config.websocket.max_age = Duration::from_secs(1)).await;
+    let mut ws = Ws::open(&rig, "alice").await;
+    ws.enable(json!({})).await;
+    assert_eq!(ws.end().await, End::Closed(1001));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_is_answered_with_its_code_and_leaves_nothing() {
+    let rig = Rig::start(|_| {}).await;
+    let mut ws = Ws::open(&rig, "alice").await;
+    ws.enable(json!({})).await;
+    held(&rig, 1).await;
+    let frame = tungstenite::protocol::CloseFrame { code: 4000.into(), reason: "bye".into() };
+    ws.send_message(Message::Close(Some(frame))).await;
+    assert_eq!(ws.end().await, End::Closed(4000));
+    held(&rig, 0).await;
+    rig.end().await;
+}
+
+/// W2.
+#[tokio::test]
+async fn a_credential_that_upstream_refuses_now_ends_a_connection_that_only_listens() {
+    let rig = Rig::start(|config| config.auth.revalidate = Duration::from_secs(1)).await;
+    let mut idle = Ws::open(&rig, "alice").await;
+    let mut pushed = Ws::open(&rig, "alice").await;
+    pushed.enable(json!({})).await;
+    rig.upstream.mail(|mail| mail.refuse("alice"));
+    assert_eq!(pushed.end().await, End::Closed(1008));
+    assert_eq!(idle.end().await, End::Closed(1008));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn closes_are_spread_over_the_drain_window_and_requests_under_way_are_not_lost_before() {
+    let rig = Rig::start(|config| config.drain.window = Duration::from_secs(2)).await;
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let mut ws = Ws::open(&rig, "alice").await;
+        ws.enable(json!({})).await;
+        all.push(ws);
+    }
+    let ends = async {
+        for ws in &mut all {
+            assert_eq!(ws.end().await, End::Closed(1001));
+        }
+    };
+    tokio::join!(ends, rig.drain());
+}
+
+#[tokio::test]
+async fn a_user_has_only_so_many_streams_of_all_kinds() {
+    let rig = Rig::start(|config| config.limits.streams_per_user = 2).await;
+    let _stream = rig.events("alice", "types=*&closeafter=no&ping=0").await;
+    let ws = Ws::open(&rig, "alice").await;
+    let bearer = [("authorization", "Bearer alice")];
+    let refused = Ws::try_open(rig.address, &bearer).await.err().unwrap();
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    drop(ws);
+    held(&rig, 0).await;
+    assert!(Ws::try_open(rig.address, &bearer).await.is_ok());
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_open_nothing() {
+    let listed = "https://webmail.example";
+    let rig = Rig::start(|config| config.cors.origins = vec![listed.parse().unwrap()]).await;
+    let bearer = ("authorization", "Bearer alice");
+    let own = format!("http://{}", rig.address);
+    for (origin, status) in [
+        (&*own, 101),
+        (listed, 101),
+        ("https://evil-webmail.example", 403),
+        ("https://webmail.example.evil", 403),
+        ("null", 403),
+    ] {
+        let opened = Ws::try_open(rig.address, &[bearer, ("origin", origin)]).await;
+        assert_eq!(opened.err().map_or(101, |refused| refused.status().as_u16()), status);
+    }
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn over_tls_it_is_the_same() {
+    let certified = Certified::new();
+    let files = certified.files.clone();
+    let rig = Rig::start(|config| config.downstream.tls = Some(files)).await;
+    let tls = certified.connect(rig.address, &["http/1.1"]).await;
+    let bearer = [("authorization", "Bearer alice")];
+    let opened = Ws::try_open_over(Box::new(tls), rig.address, WEBSOCKET, &bearer).await;
+    let mut ws = opened.ok().unwrap();
+    ws.enable(json!({})).await;
+    let account = account_of("alice");
+    let new = rig.upstream.mail(|mail| mail.state(&account, "Email"));
+    ws.told(&account, "Email", &new).await;
+    rig.end().await;
+}
