@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -19,12 +19,12 @@ use super::dispatch::{Connection, Room};
 use super::guard::{GuardedIo, Handle, Limits, Rejection, State, linger};
 use super::upgrade::Upgrade;
 use crate::clock::Moment;
-use crate::drain::Phase;
+use crate::drain::{Drain, Phase};
 use crate::http::Body;
 use crate::http::prefixed::Prefixed;
 use crate::http::socket::Socket;
-use crate::streams::Place;
 use crate::streams::detach::Handoff;
+use crate::streams::{Engine, Place};
 
 /// How long a connection that ends is read from, so that its last answer is not lost.
 const LINGER: Duration = Duration::from_secs(2);
@@ -42,19 +42,21 @@ impl Connections {
         connection.guard = Some(guard.clone());
         connection.room = Room::new(room);
         let room = connection.room.clone();
-        let leaving: Arc<Mutex<Option<Handoff>>> = Arc::default();
+        let leaving = Leaving {
+            handoff: Arc::default(),
+            drain: self.drain.clone(),
+            engine: Arc::clone(&self.engine),
+        };
         let busy = Arc::new(());
         let service = {
-            let (leaving, busy) = (Arc::clone(&leaving), Arc::clone(&busy));
+            let (leaving, busy) = (leaving.clone(), Arc::clone(&busy));
             let dispatch = Arc::clone(&self.dispatch);
             let guard = guard.clone();
-            let (drain, engine) = (self.drain.clone(), Arc::clone(&self.engine));
             service_fn(move |request: Request<Incoming>| {
                 let (dispatch, connection) = (Arc::clone(&dispatch), connection.clone());
-                let (leaving, busy) = (Arc::clone(&leaving), Arc::clone(&busy));
+                let (leaving, busy) = (leaving.clone(), Arc::clone(&busy));
                 let refusal = guard.refusal(&request);
-                let draining = drain.phase() >= Phase::Draining;
-                let (drain, engine) = (drain.clone(), Arc::clone(&engine));
+                let draining = leaving.drain.phase() >= Phase::Draining;
                 async move {
                     let mut response = match refusal {
                         Some(refusal) => refused(refusal),
@@ -63,15 +65,7 @@ impl Connections {
                             dispatch.serve(request, &connection).await
                         }
                     };
-                    let handoff = response.extensions_mut().remove::<Handoff>();
-                    let upgrade = response.extensions_mut().remove::<Upgrade>();
-                    if let Some(upgrade) = upgrade {
-                        if let Some(room) = connection.room.take() {
-                            drain.spawn(upgrade.complete(engine, Place::Own(room)));
-                        }
-                    } else if let Some(handoff) = handoff {
-                        *leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(handoff);
-                    } else if draining {
+                    if !leaving.begin(&mut response, &connection.room) && draining {
                         let close = http::HeaderValue::from_static("close");
                         response.headers_mut().insert(http::header::CONNECTION, close);
                     }
@@ -91,7 +85,7 @@ impl Connections {
         let mut driver = Driver {
             http: Box::pin(http),
             guard,
-            leaving,
+            leaving: leaving.handoff,
             busy,
             idle_count,
             flushes: 0,
@@ -138,6 +132,31 @@ impl Connections {
             driver.poll(cx)
         })
         .await
+    }
+}
+
+/// Who takes the socket of this connection along, out of hyper.
+#[derive(Clone)]
+struct Leaving {
+    /// An event stream, once its opening is with hyper.
+    handoff: Arc<Mutex<Option<Handoff>>>,
+    drain: Drain,
+    engine: Arc<Engine>,
+}
+
+impl Leaving {
+    /// Whether the response opens a stream, which then leaves.
+    fn begin(&self, response: &mut Response<Body>, room: &Room) -> bool {
+        let extensions = response.extensions_mut();
+        if let Some(handoff) = extensions.remove::<Handoff>() {
+            *self.handoff.lock().unwrap_or_else(PoisonError::into_inner) = Some(handoff);
+            return true;
+        }
+        let Some(upgrade) = extensions.remove::<Upgrade>() else { return false };
+        if let Some(room) = room.take() {
+            self.drain.spawn(upgrade.complete(Arc::clone(&self.engine), Place::Own(room)));
+        }
+        true
     }
 }
 

@@ -43,7 +43,7 @@ metrics! {
     websockets: Gauge = "websockets", "Live WebSockets, of all streams";
     websocket_requests: Count = "websocket_requests", "API requests received over WebSockets";
     slow_closed: Count = "slow_closed", "Streams closed because the client accepted no byte for as long as the write timeout says";
-    unanswered_closed: Count = "unanswered_closed", "WebSockets closed because the client answered no ping within websocket.pong_timeout";
+    unanswered_closed: Count = "unanswered_closed", "WebSockets closed because the client answered no ping in time";
     probes: Count = "probes", "Requests the probe has sent to upstream";
     probe_failures: Count = "probe_failures", "Probe requests that upstream did not answer with JMAP";
     probe_queue: Gauge = "probe_queue", "Accounts that are due for a probe and wait for probe.budget";

@@ -46,7 +46,7 @@ pub fn judge(request: &Parts, compression: bool) -> Result<Handshake, Box<Respon
     } else {
         Some(key(request)?)
     };
-    if !headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13") {
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let mut refused = upgrade_required("the WebSocket version must be 13");
         refused.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return Err(refused);

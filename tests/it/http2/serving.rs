@@ -73,7 +73,7 @@ impl Events {
 
 #[tokio::test]
 async fn an_api_request_is_answered() {
-    for (rig, mut client) in both().await {
+    for (rig, mut client) in Box::pin(both()).await {
         let calls = json!([["Email/get", { "accountId": account_of("alice"), "ids": [] }, "0"]]);
         let response = client.exchange(call("alice", &calls)).await.unwrap();
         assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
@@ -85,7 +85,7 @@ async fn an_api_request_is_answered() {
 
 #[tokio::test]
 async fn answers_without_a_body_are_given_without_one() {
-    for (rig, mut client) in both().await {
+    for (rig, mut client) in Box::pin(both()).await {
         for (method, status, length) in
             [("HEAD", 200, Some("12345")), ("GET", 204, None), ("GET", 304, None)]
         {
@@ -103,7 +103,7 @@ async fn answers_without_a_body_are_given_without_one() {
 
 #[tokio::test]
 async fn a_large_upload_streams_through() {
-    for (rig, mut client) in both().await {
+    for (rig, mut client) in Box::pin(both()).await {
         rig.upstream.answer("/upload", Canned { status: 201, ..Canned::default() });
         let memory = Memory::now();
         let request = Request::post("/upload").body(Upload::default()).unwrap();
@@ -116,7 +116,7 @@ async fn a_large_upload_streams_through() {
 
 #[tokio::test]
 async fn a_large_download_streams_through() {
-    for (rig, mut client) in both().await {
+    for (rig, mut client) in Box::pin(both()).await {
         rig.upstream.answer("/download", bulk::download());
         let memory = Memory::now();
         let response = client.send(asking("GET", "/download", "alice")).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_large_download_streams_through() {
 
 #[tokio::test]
 async fn an_event_source_is_told_of_changes_beside_other_requests() {
-    for (rig, mut client) in both().await {
+    for (rig, mut client) in Box::pin(both()).await {
         let mut events = Events::open(&mut client, ALL).await;
         for _ in 0..3 {
             // On the same connection.
@@ -146,7 +146,7 @@ async fn an_event_source_is_told_of_changes_beside_other_requests() {
 
 #[tokio::test]
 async fn an_event_source_closes_after_one_event_and_the_connection_stays() {
-    for (rig, mut client) in both().await {
+    for (rig, mut client) in Box::pin(both()).await {
         let mut events = Events::open(&mut client, "types=*&closeafter=state&ping=0").await;
         client.exchange(call("alice", &setting(&account_of("alice"), "Email"))).await.unwrap();
         assert_eq!(events.next().await.unwrap().types(), ["Email"]);
@@ -159,7 +159,7 @@ async fn an_event_source_closes_after_one_event_and_the_connection_stays() {
 
 #[tokio::test]
 async fn a_drain_says_goaway_ends_streams_and_finishes_requests() {
-    for (rig, mut client) in both().await {
+    for (rig, mut client) in Box::pin(both()).await {
         let gate = Arc::new(Semaphore::new(0));
         rig.upstream.fail("Email/set", Fault::Hold(Arc::clone(&gate)), 1);
         let mut events = Events::open(&mut client, ALL).await;
@@ -187,7 +187,7 @@ async fn a_drain_says_goaway_ends_streams_and_finishes_requests() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_never_shown_as_whole() {
-    for (rig, mut client) in both().await {
+    for (rig, mut client) in Box::pin(both()).await {
         for headers in [vec![], vec![("content-length", "100")]] {
             let body = Frames::broken("half of it");
             rig.upstream.answer("/half", Canned { status: 200, headers, body, early: false });
