@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, UpstreamPush};
 use crate::telemetry::health::{Part, Trouble};
 
 /// What the process found out while it started.
@@ -93,7 +93,7 @@ impl Summary {
             probes: seen.listeners.probes.as_ref().map(|at| url("http", at)),
             upstream: config.upstream.addresses.iter().map(ToString::to_string).collect(),
             session: seen.session.clone(),
-            adds: vec![format!("EventSource {}", config.event_source.path)],
+            adds: adds(config),
             sources: sources(config),
             limits: Limits {
                 streams: seen.streams,
@@ -191,6 +191,16 @@ fn url(scheme: &str, at: &Listen) -> String {
 }
 
 /// Where changes are learnt of.
+fn adds(config: &Config) -> Vec<String> {
+    if config.upstream.push == UpstreamPush::Passthrough {
+        return vec!["nothing, upstream's own push is led through".to_owned()];
+    }
+    vec![
+        format!("EventSource {}", config.event_source.path),
+        format!("WebSocket {}", config.websocket.path),
+    ]
+}
+
 fn sources(config: &Config) -> Vec<String> {
     let mut sources = vec!["requests through the proxy".to_owned()];
     if !config.probe.interval.is_zero() {
@@ -279,7 +289,7 @@ jmap-push-proxy {}
   side doors  admin http://127.0.0.1:8889  probes http://0.0.0.0:8890
   upstream    http://127.0.0.1:8080
               Session: 2 capabilities, no EventSource, no WebSocket
-  adds        EventSource /jmap/eventsource/
+  adds        EventSource /jmap/eventsource/, WebSocket /jmap/ws/
   sources     requests through the proxy, a probe every 30s
   limits      19 900 streams, 64 for each user (descriptor limit 20 000)
   degraded    mail delivered behind the proxy's back is noticed within 30s
@@ -320,7 +330,7 @@ jmap-push-proxy {}
   side doors  admin off  probes off
   upstream    https://a.example  unix:/run/jmap.sock
               Session not seen yet
-  adds        EventSource /jmap/eventsource/
+  adds        EventSource /jmap/eventsource/, WebSocket /jmap/ws/
   sources     requests through the proxy, a probe every 30s, Redis channel jmap-push:changes
   limits      19 900 streams (descriptor limit 20 000)
   degraded    redis: connection refused

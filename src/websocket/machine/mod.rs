@@ -5,8 +5,8 @@ use std::mem;
 
 use bytes::Bytes;
 
-use super::message::PushEnable;
-use super::wire::{self, CloseCode, Decoder, Deflate, Fault, Incoming, Limits};
+use crate::websocket::message::PushEnable;
+use crate::websocket::wire::{self, CloseCode, Decoder, Deflate, Fault, Incoming, Limits};
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,6 +79,7 @@ impl Machine {
                 Ok(incoming) => incoming?,
                 Err(Fault { code, reason }) => {
                     // What follows cannot be told apart.
+                    *bytes = &[];
                     let was_open = mem::replace(&mut self.stage, Stage::Closed) == Stage::Open;
                     return was_open.then(|| Output::Close(wire::close(code, reason)));
                 }
@@ -130,3 +131,6 @@ impl Machine {
         self.decoder.held()
     }
 }
+
+#[cfg(test)]
+mod tests;
