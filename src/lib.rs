@@ -11,9 +11,10 @@
 //!                                              │               │ StateChange §7.1
 //!                                              │               ▼
 //!                                              │              hub
-//!                                              │               │
-//!                                              └─► event_source §7.3 ◄┘
-//!                                                    its sockets are held in: streams
+//!                                              │        ┌──────┴─────┐
+//!                                              ├─► event_source §7.3 │
+//!                                              └─► websocket RFC 8887 ◄┘   (its requests go to: api)
+//!                                                    both hold their sockets in: streams
 //!
 //!  side doors:  admin (health, metrics)   config   auth (who may see which accounts)   drain
 //! ```
