@@ -13,7 +13,7 @@ use crate::event_source::encode::RAW;
 use crate::jmap::id::{AccountId, DataType, State};
 use crate::jmap::session::CoreLimits;
 use crate::probe::offered;
-use crate::state::fact::{AccountKey, Exchange, Fact, Observer, PrincipalId, Probed};
+use crate::state::fact::{AccountKey, Exchange, Fact, Observer, PrincipalId, ProbeAnswer, Probed};
 use crate::state::types::TypeFilter;
 
 const CREDENTIAL: CredentialKey = CredentialKey(1);
@@ -177,4 +177,61 @@ fn an_id_that_two_users_have_is_kept_apart_and_no_other() {
     let inner = hub.lock();
     assert_eq!(inner.key_of(&account("own"), second.id).scope, Some(second.id));
     assert_eq!(inner.key_of(&account("b"), second.id).scope, None);
+}
+
+fn who_wants_nothing(hub: &Arc<Hub>, who: &Arc<Principal>) -> Subscriber {
+    let wish = Wish { filter: &TypeFilter::only([]), codec: &RAW, last_event_id: None };
+    hub.subscribe(CREDENTIAL, who, &wish).unwrap()
+}
+
+/// A WebSocket without push costs upstream nothing, but its credential is looked after.
+#[tokio::test]
+async fn for_who_wants_nothing_nobody_is_asked() {
+    let hub = hub(0, 10);
+    let who = principal(1, &["mine"]);
+    let mut idle = who_wants_nothing(&hub, &who);
+    change(&hub, &who, "mine", "m1");
+    assert_eq!(idle.take(), None);
+    assert_eq!(asked(&hub).await, []);
+    assert_eq!(hub.live().len(), 1);
+    idle.change(&TypeFilter::All, None);
+    assert_eq!(asked(&hub).await, [AccountKey::shared(account("mine"))]);
+    idle.change(&TypeFilter::only([]), None);
+    drop(idle);
+    assert!(hub.live().is_empty());
+}
+
+/// RFC 8887 §4.3.5.2: it keeps its bell, so that what ends it still does.
+#[test]
+fn who_changes_its_wish_is_ended_with_its_credential() {
+    let hub = hub(0, 10);
+    let who = principal(1, &["mine"]);
+    let mut subscriber = who_wants_nothing(&hub, &who);
+    hub.revoke(CREDENTIAL);
+    subscriber.change(&TypeFilter::All, None);
+    assert!(subscriber.wake().is_revoked());
+    drop(subscriber);
+    assert!(hub.live().is_empty());
+}
+
+/// What nobody knew when the wish came is told, changed or not; what was known is where it starts.
+#[test]
+fn who_changes_its_wish_is_told_what_was_not_known_then() {
+    let hub = hub(0, 10);
+    let who = principal(1, &["mine"]);
+    let mut first = who_wants_nothing(&hub, &who);
+    first.change(&TypeFilter::All, None);
+    let key = AccountKey::shared(account("mine"));
+    let now = Moment::now();
+    let at = Exchange { who: Observer::Known(who.id), sent: now, received: now };
+    let email = DataType::parse("Email").unwrap();
+    let answers = [(email, ProbeAnswer::State(State::parse("m1").unwrap()))];
+    hub.probe_sent(&key);
+    hub.probe_answered(&key, &at, &Probed { answers: &answers, delivery: None, complete: true });
+    assert!(told(&mut first).contains("m1"));
+    let mut second = who_wants_nothing(&hub, &who);
+    second.change(&TypeFilter::All, None);
+    assert_eq!(second.take(), None);
+    change(&hub, &who, "mine", "m2");
+    assert!(told(&mut second).contains("m2"));
 }
