@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4.2, RFC 8441 §5, RFC 8887 §4.2). Pure: who the client is, is
+//! The opening handshake (RFC 6455 §4.2, RFC 8441 §5, RFC 8887 §4.2; W3, W4, W12). Pure: who the client is, is
 //! judged elsewhere.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};

@@ -34,6 +34,10 @@ const PURE: &[&str] = &[
     "src/probe/schedule/",
     "src/session/rewrite.rs",
     "src/state/",
+    "src/websocket/encode.rs",
+    "src/websocket/handshake.rs",
+    "src/websocket/machine/",
+    "src/websocket/message/",
     "src/websocket/wire/",
 ];
 

@@ -1,7 +1,21 @@
 //! JMAP over WebSocket (RFC 8887) from outside, by a client whose WebSocket is others' work.
 //!
-//! Apache James promises of its own server what stands in its `WebSocketContract`; where that agrees
-//! with the RFC it is promised here.
+//! What the RFC demands (protocol.md W1-W13), and where it is held to. Apache James promises of its own
+//! server what stands in its `WebSocketContract`; where that agrees with the RFC it is among these.
+//!
+//! | | |
+//! |---|---|
+//! | W1 the capability | [`the_session_says_where_the_websocket_is`] |
+//! | W2 credentials hold for the connection | [`a_handshake_must_be_authenticated`], [`life`] |
+//! | W3 HTTP/1.1 and HTTP/2 | [`http2`] |
+//! | W4 the subprotocol | [`the_subprotocol_must_be_offered_and_is_answered`] |
+//! | W5 text, in pieces or whole | [`a_binary_message_ends_the_connection`], [`hostile`] |
+//! | W6 side by side, within the user's limit | [`requests`] |
+//! | W7, W8 responses and errors name their request | [`requests`], `websocket/message/tests.rs` |
+//! | W9, W10 enable, again, disable, again | [`push`] |
+//! | W11 `pushState` | [`push`] |
+//! | W12 compression, Origin | [`hostile`], [`life`], `tests/real/autobahn` |
+//! | W13 uploads and downloads go by HTTP | nothing here to go by |
 
 use serde_json::json;
 use tungstenite::Message;
