@@ -20,6 +20,8 @@
 mod support;
 
 #[cfg(test)]
+mod autobahn;
+#[cfg(test)]
 mod changed;
 #[cfg(test)]
 mod clients;

@@ -1,7 +1,9 @@
 //! The data of permessage-deflate (RFC 7692 §7.2), without context takeover: each message is
 //! inflated and deflated by itself, and nothing is kept between them.
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Compress, Compression, FlushCompress};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 use super::decode::Fault;
 
@@ -22,9 +24,13 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// `TAIL`, and then an empty block that is marked the last: nothing but a whole message ends with it.
 const ENDING: [u8; 6] = [0, 0, 0xff, 0xff, 0x03, 0];
 
-/// Blocks of one message that are marked the last of a stream. RFC 7692 §7.2.1 allows any number, but
-/// each costs the clearing of a window.
-const MAX_STREAMS: usize = 1000;
+/// Blocks that a message may have before it must have come to something ...
+const FREE_BLOCKS: usize = 1000;
+
+/// ... which is this many bytes for each. A sender needs no more, even one that keeps little memory,
+/// or that flushes often; but a block of ten bits, which says nothing, costs as much as hundreds of
+/// bytes that do, and a megabyte of them seconds.
+const BLOCK: usize = 50;
 
 impl Deflate {
     /// Deflates a message after `prefix` bytes that are left to its frame header. `None`, if that is
@@ -52,74 +58,80 @@ impl Deflate {
 /// Inflates a message of `limit` bytes at most (RFC 7692 §7.2.2).
 ///
 /// # Errors
-/// Inflated it is larger (hostile.md B8), or it is not what a deflater makes.
+/// Inflated it is larger (hostile.md B8), it is made to take long, or it is not what a deflater makes.
 pub(super) fn inflate(message: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
-    let mut inflater = Inflater::new(message.len(), limit);
+    // JSON shrinks to a quarter or less.
+    let guess = message.len().saturating_mul(4).min(limit);
+    let mut inflater =
+        Inflater { state: Box::default(), blocks: 0, inflated: vec![0; guess], len: 0, limit };
     inflater.feed(message)?;
-    if inflater.feed(&ENDING)? { Ok(inflater.inflated) } else { Err(Fault::CORRUPT) }
+    if inflater.feed(&ENDING)? { Ok(inflater.finish()) } else { Err(Fault::CORRUPT) }
 }
 
+/// flate2 does not tell of blocks, so this is what it stands on. It also needs no window beside the
+/// output.
 struct Inflater {
-    state: Decompress,
-    /// Streams of which the last block has come.
-    streams: usize,
+    state: Box<DecompressorOxide>,
+    blocks: usize,
+    /// Zeros from `len` on.
     inflated: Vec<u8>,
+    len: usize,
     limit: usize,
 }
 
 impl Inflater {
-    fn new(deflated: usize, limit: usize) -> Self {
-        // JSON shrinks to a quarter or less.
-        let guess = deflated.saturating_mul(4).min(limit);
-        let inflated = Vec::with_capacity(guess);
-        Self { state: Decompress::new(false), streams: 0, inflated, limit }
-    }
+    const FLAGS: u32 = inflate_flags::TINFL_FLAG_HAS_MORE_INPUT
+        | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF
+        | inflate_flags::TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY;
 
-    /// Inflates a part of the message; whether it ended with the last block of a stream.
+    /// Inflates a part of the message; whether it ended with a block marked the last.
     fn feed(&mut self, mut deflated: &[u8]) -> Result<bool, Fault> {
         loop {
-            self.make_room();
-            let (read, written) = (self.state.total_in(), self.inflated.len());
-            let status = self
-                .state
-                .decompress_vec(deflated, &mut self.inflated, FlushDecompress::Sync)
-                .map_err(|_| Fault::CORRUPT)?;
-            let used = self.state.total_in() - read;
-            deflated =
-                usize::try_from(used).ok().and_then(|n| deflated.get(n..)).unwrap_or_default();
-            if self.inflated.len() > self.limit {
-                return Err(Fault::TOO_BIG);
-            }
-            let ended = status == Status::StreamEnd;
-            if ended {
-                self.next_stream()?;
-            }
-            let flushed = ended || self.inflated.len() < self.inflated.capacity();
-            if deflated.is_empty() && flushed {
-                return Ok(ended);
-            }
-            if !ended && used == 0 && self.inflated.len() == written {
-                return Err(Fault::CORRUPT);
+            let (status, read, written) =
+                decompress(&mut self.state, deflated, &mut self.inflated, self.len, Self::FLAGS);
+            deflated = deflated.get(read..).unwrap_or_default();
+            self.len += written;
+            match status {
+                TINFLStatus::HasMoreOutput => self.grow()?,
+                TINFLStatus::BlockBoundary => self.count_block()?,
+                TINFLStatus::Done => {
+                    self.count_block()?;
+                    // Others may follow, as if nothing had ended (RFC 7692 §7.2.3.4).
+                    self.state.init();
+                    if deflated.is_empty() {
+                        return Ok(true);
+                    }
+                }
+                TINFLStatus::NeedsMoreInput => return Ok(false),
+                _ => return Err(Fault::CORRUPT),
             }
         }
     }
 
-    /// Grows to twice what is there, and to one byte more than the limit, which tells of too much.
-    fn make_room(&mut self) {
-        let len = self.inflated.len();
-        if len == self.inflated.capacity() {
-            let most = self.limit.saturating_sub(len).saturating_add(1);
-            self.inflated.reserve_exact(len.max(MIN_DEFLATE).min(most));
+    fn count_block(&mut self) -> Result<(), Fault> {
+        self.blocks += 1;
+        if self.blocks > FREE_BLOCKS + self.len / BLOCK {
+            return Err(Fault::size("compressed data in too many blocks"));
         }
-    }
-
-    /// What follows the last block of a stream is another stream (RFC 7692 §7.2.3.4).
-    fn next_stream(&mut self) -> Result<(), Fault> {
-        self.streams += 1;
-        if self.streams > MAX_STREAMS {
-            return Err(Fault::size("too many compressed streams in a message"));
-        }
-        self.state.reset(false);
         Ok(())
+    }
+
+    /// Doubles the output, up to the one byte more than the limit that tells of too much.
+    fn grow(&mut self) -> Result<(), Fault> {
+        if self.len > self.limit {
+            return Err(Fault::TOO_BIG);
+        }
+        let most = (self.limit - self.len).saturating_add(1);
+        let more = self.len.max(MIN_DEFLATE).min(most);
+        self.inflated.reserve_exact(more);
+        self.inflated.resize(self.len + more, 0);
+        Ok(())
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let mut inflated = self.inflated;
+        inflated.truncate(self.len);
+        inflated.shrink_to_fit();
+        inflated
     }
 }

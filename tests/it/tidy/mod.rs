@@ -50,6 +50,7 @@ const CONFINED: &[(&str, &str)] = &[
     ("pingora_ketama", "src/upstream/"),
     ("pingora_load_balancing", "src/upstream/"),
     ("tungstenite", "src/websocket/"),
+    ("miniz_oxide", "src/websocket/"),
     ("tikv_jemallocator", "src/main.rs"),
 ];
 

@@ -62,7 +62,7 @@ impl Drop for Listener {
     }
 }
 
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python").join(name)
 }
 
