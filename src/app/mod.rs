@@ -22,8 +22,9 @@ use tokio::task::JoinSet;
 
 use crate::admin::{Admin, PULSE};
 use crate::api::calls::{self, Calls};
+use crate::auth::browser::Browsers;
 use crate::auth::revalidate::{self, Finding};
-use crate::auth::{Authority, CredentialKey};
+use crate::auth::{Authority, CredentialKey, Tickets};
 use crate::cli::summary::{Listeners, Offer, Seen, Summary};
 use crate::clock::Moment;
 use crate::config::Config;
@@ -228,6 +229,9 @@ impl Parts {
         let known = (Arc::clone(authority), Arc::clone(&calls));
         let web_sockets =
             WebSockets::new(config, Arc::clone(hub), known, Arc::clone(engine), metrics);
+        let tickets = config.tickets().cloned();
+        let tickets =
+            tickets.map(|settings| Arc::new(Tickets::new(settings, Arc::clone(authority))));
         Dispatch {
             router: Router::new(config),
             cors: Cors::new(config.cors.clone()),
@@ -236,6 +240,8 @@ impl Parts {
             calls,
             web_sockets,
             event_sources: EventSources::new(h, a, e, config.event_source.clone()),
+            browsers: Browsers::new(&config.auth, tickets.clone()),
+            tickets,
             upstream: Arc::clone(upstream),
             metrics: metrics.clone(),
             drain: drain.clone(),

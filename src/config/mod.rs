@@ -16,13 +16,14 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
-use secret::Secret;
+use secret::{Key, Secret};
 
 pub use load::{Flag, SettingsFile, Sources};
 pub use mistake::Mistakes;
 pub use raw::{DEFAULTS, ENVIRONMENT_PREFIX, variable};
 
 mod address;
+mod auth;
 mod check;
 mod doors;
 mod load;
@@ -53,6 +54,16 @@ pub struct Config {
     pub admin: Admin,
     pub drain: Drain,
     pub log: Log,
+}
+
+impl Config {
+    /// The tickets that are given out: none where upstream's push is left to it, for they would open
+    /// nothing.
+    #[must_use]
+    pub fn tickets(&self) -> Option<&Tickets> {
+        let ours = self.upstream.push != UpstreamPush::Passthrough;
+        self.auth.tickets.as_ref().filter(|_| ours)
+    }
 }
 
 /// `[downstream]`: the side of the clients.
@@ -263,6 +274,36 @@ pub struct Auth {
     pub revalidate: Duration,
     /// How long streams outlive an upstream that cannot be asked.
     pub grace: Duration,
+    /// Whether `Cookie` authenticates on our own routes.
+    pub cookies: bool,
+    /// Whether a WebSocket may bring its token as a subprotocol.
+    pub bearer_subprotocol: bool,
+    /// What page scripts get to put into a URL; `None` when off.
+    pub tickets: Option<Tickets>,
+}
+
+/// `auth.ticket_*`.
+#[derive(Debug, Clone)]
+pub struct Tickets {
+    /// Where they are given out, accepted with and without trailing slash; each is revoked below.
+    pub path: String,
+    /// How long one waits for its only use.
+    pub valid: Duration,
+    /// How long after its first use an event source takes it again; zero never does.
+    pub grant: Duration,
+    /// Who may use one.
+    pub bind: TicketBind,
+    /// What they are sealed with; `None` takes a key of this process.
+    pub key: Option<Key>,
+}
+
+/// `auth.ticket_bind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TicketBind {
+    /// The client address that it was given to.
+    Address,
+    /// Whoever has it.
+    None,
 }
 
 /// `[limits]`. Zero means none unless said otherwise.
