@@ -139,6 +139,15 @@ fn an_event_source_comes_back_until_its_grant_ends() {
 }
 
 #[test]
+fn a_grant_that_ends_before_its_ticket_expires_is_no_second_use() {
+    let mut used = Used::with_room(1);
+    assert!(used.claim(id(1), NOW + MINUTE * 10, Some(MINUTE), NOW));
+    let later = NOW + MINUTE * 2;
+    assert!(!used.claim(id(2), later + MINUTE, None, later), "it is not forgotten");
+    assert!(!used.claim(id(1), NOW + MINUTE * 10, Some(MINUTE), later));
+}
+
+#[test]
 fn a_revoked_ticket_opens_nothing_whether_it_was_used_or_not() {
     let hour = Some(MINUTE * 60);
     for is_used in [false, true] {

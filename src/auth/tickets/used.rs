@@ -16,15 +16,6 @@ const MOST: usize = 100_000;
 /// The fewest at which those whose time is over are looked for.
 const LEAST_SWEEP: usize = 1024;
 
-/// What became of a ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Nobody may use it again.
-    Spent,
-    /// An event source may come back with it.
-    Granted,
-}
-
 /// See the module. Times are wall-clock, since the epoch.
 #[derive(Debug)]
 pub(super) struct Used {
@@ -35,11 +26,16 @@ pub(super) struct Used {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    state: State,
-    /// When it need no longer be remembered.
-    until: Duration,
-    /// Until when the ticket would be taken by whoever does not know of its use.
+    /// Until when an event source may come back with it; `None` when nobody may use it again.
+    granted: Option<Duration>,
+    /// Until when it would be taken by whoever does not know of its use.
     expires: Duration,
+}
+
+impl Entry {
+    fn is_over(&self, now: Duration) -> bool {
+        self.expires <= now && self.granted.is_none_or(|end| end <= now)
+    }
 }
 
 impl Default for Used {
@@ -55,7 +51,7 @@ impl Used {
     }
 
     /// Whether a ticket that expires at `expires` may be used `now`, and if so remembers that it was:
-    /// as [`State::Granted`] until `until`, or for good.
+    /// for good, or so that it may be used again for as long as `grant` says.
     pub(super) fn claim(
         &mut self,
         id: TicketId,
@@ -64,16 +60,13 @@ impl Used {
         now: Duration,
     ) -> bool {
         if let Some(known) = self.tickets.get(&id) {
-            return known.state == State::Granted && grant.is_some() && now < known.until;
+            return grant.is_some() && known.granted.is_some_and(|end| now < end);
         }
         if expires <= now || !self.make_room(now) {
             return false;
         }
-        let (state, until) = match grant {
-            Some(grant) => (State::Granted, now.saturating_add(grant).max(expires)),
-            None => (State::Spent, expires),
-        };
-        self.tickets.insert(id, Entry { state, until, expires });
+        let granted = grant.map(|grant| now.saturating_add(grant));
+        self.tickets.insert(id, Entry { granted, expires });
         true
     }
 
@@ -87,14 +80,14 @@ impl Used {
         if !self.tickets.contains_key(&id) && !self.make_room(now) {
             return false;
         }
-        self.tickets.insert(id, Entry { state: State::Spent, until: expires, expires });
+        self.tickets.insert(id, Entry { granted: None, expires });
         true
     }
 
     /// Whether there is room for one more.
     fn make_room(&mut self, now: Duration) -> bool {
         if self.tickets.len() >= self.sweep_at {
-            self.tickets.retain(|_, entry| now < entry.until);
+            self.tickets.retain(|_, entry| !entry.is_over(now));
             self.give_up_grants(now);
             self.sweep_at = (2 * self.tickets.len()).clamp(LEAST_SWEEP.min(self.most), self.most);
         }
@@ -105,18 +98,11 @@ impl Used {
         if self.tickets.len() < self.most {
             return;
         }
-        let is_kept_for_reconnects = |entry: &Entry| entry.expires <= now;
-        let mut ends: Vec<Duration> = self
-            .tickets
-            .values()
-            .filter(|entry| is_kept_for_reconnects(entry))
-            .map(|entry| entry.until)
-            .collect();
-        let share = ends.len() / 16;
-        if let Some(at) = ends.len().checked_sub(1).map(|last| share.min(last)) {
-            let (_, end, _) = ends.select_nth_unstable(at);
-            let end = *end;
-            self.tickets.retain(|_, entry| !is_kept_for_reconnects(entry) || entry.until > end);
-        }
+        let grant = |entry: &Entry| entry.granted.filter(|_| entry.expires <= now);
+        let mut ends: Vec<Duration> = self.tickets.values().filter_map(grant).collect();
+        let Some(last) = ends.len().checked_sub(1) else { return };
+        let (_, end, _) = ends.select_nth_unstable(last / 16);
+        let end = *end;
+        self.tickets.retain(|_, entry| grant(entry).is_none_or(|other| other > end));
     }
 }
