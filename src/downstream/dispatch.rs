@@ -137,7 +137,7 @@ impl Dispatch {
         let told = tracing::enabled!(Level::DEBUG)
             .then(|| (request.method().clone(), route.name(), Moment::now()));
         let from = From { peer: &peer, origin: &origin, connection };
-        let mut response = match self.admit(purpose, &mut request, &origin) {
+        let mut response = match self.admit(purpose, &mut request, &origin).await {
             Ok(()) => self.answer(route, request, &from).await,
             Err(problem) => reply::problem(&problem),
         };
@@ -172,7 +172,7 @@ impl Dispatch {
     }
 
     /// Judges a request to one of our own paths before it is authenticated.
-    fn admit(
+    async fn admit(
         &self,
         purpose: Option<Purpose>,
         request: &mut Request<Body>,
@@ -181,7 +181,7 @@ impl Dispatch {
         let Some(purpose) = purpose else { return Ok(()) };
         let our_own = || self.sessions.public_origin(origin);
         let page = self.cors.page(request.headers().get(ORIGIN), our_own);
-        self.browsers.admit(request, purpose, page, origin.client)
+        self.browsers.admit(request, purpose, page, origin.client).await
     }
 
     async fn answer(

@@ -70,7 +70,7 @@ impl Browsers {
     /// # Errors
     /// 403 for a page that may not, 401 for a ticket that opens nothing, 400 for what says two things
     /// at once.
-    pub fn admit<B>(
+    pub async fn admit<B>(
         &self,
         request: &mut Request<B>,
         purpose: Purpose,
@@ -100,7 +100,7 @@ impl Browsers {
             if request.headers().contains_key(AUTHORIZATION) {
                 return Err(Problem::new(400, "the request has a ticket and an Authorization"));
             }
-            let credentials = tickets.redeem(&ticket, reuse, client, clock::wall());
+            let credentials = tickets.redeem(&ticket, reuse, client, clock::wall()).await;
             let credentials = credentials.ok_or_else(|| {
                 Problem::new(401, "the ticket is not valid, or not any more: get a new one")
             })?;

@@ -20,14 +20,15 @@ fn browsers(tweak: impl FnOnce(&mut config::Auth)) -> Browsers {
 }
 
 /// Opens a WebSocket with these subprotocols and headers.
-fn offered(headers: &[(&str, &str)]) -> Result<HeaderMap, u16> {
+async fn offered(headers: &[(&str, &str)]) -> Result<HeaderMap, u16> {
     let mut request = request("/ws", headers);
-    let admitted = browsers(|_| {}).admit(&mut request, Purpose::WebSocket, Page::Admitted, None);
+    let admitted =
+        browsers(|_| {}).admit(&mut request, Purpose::WebSocket, Page::Admitted, None).await;
     admitted.map(|()| request.into_parts().0.headers).map_err(|problem| problem.status)
 }
 
-#[test]
-fn a_token_among_the_subprotocols_becomes_an_authorization() {
+#[tokio::test]
+async fn a_token_among_the_subprotocols_becomes_an_authorization() {
     for (before, after) in [
         (&["jmap, bearer.YWJjLmRlZg"][..], Some("jmap")),
         (&["bearer.YWJjLmRlZg,jmap"], Some("jmap")),
@@ -36,7 +37,7 @@ fn a_token_among_the_subprotocols_becomes_an_authorization() {
     ] {
         let before: Vec<_> =
             before.iter().map(|value| ("sec-websocket-protocol", *value)).collect();
-        let headers = offered(&before).unwrap();
+        let headers = offered(&before).await.unwrap();
         assert_eq!(headers[AUTHORIZATION], "Bearer abc.def");
         assert!(headers[AUTHORIZATION].is_sensitive());
         let left: Vec<_> = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().collect();
@@ -44,57 +45,61 @@ fn a_token_among_the_subprotocols_becomes_an_authorization() {
     }
 }
 
-#[test]
-fn subprotocols_without_a_token_stay_as_they_are() {
+#[tokio::test]
+async fn subprotocols_without_a_token_stay_as_they_are() {
     for value in ["jmap", "jmap,  bearerx.YQ", "Bearer.YQ", ""] {
-        let headers = offered(&[("sec-websocket-protocol", value)]).unwrap();
+        let headers = offered(&[("sec-websocket-protocol", value)]).await.unwrap();
         assert_eq!(headers[SEC_WEBSOCKET_PROTOCOL], value);
         assert!(!headers.contains_key(AUTHORIZATION));
     }
 }
 
-#[test]
-fn a_token_that_is_none_is_refused() {
+#[tokio::test]
+async fn a_token_that_is_none_is_refused() {
     // Nothing; not base64url; padded; "a b"; "a,b"; a line feed; 0xFF.
     for token in ["", "a", "!!", "YQ==", "YSBi", "YSxi", "YQo", "_w"] {
         let value = format!("jmap, bearer.{token}");
-        assert_eq!(offered(&[("sec-websocket-protocol", &value)]).unwrap_err(), 400, "{token}");
+        assert_eq!(
+            offered(&[("sec-websocket-protocol", &value)]).await.unwrap_err(),
+            400,
+            "{token}"
+        );
     }
 }
 
-#[test]
-fn a_token_beside_another_credential_is_refused() {
+#[tokio::test]
+async fn a_token_beside_another_credential_is_refused() {
     let token = ("sec-websocket-protocol", "jmap, bearer.YQ");
-    assert_eq!(offered(&[token, ("authorization", "Bearer b")]).unwrap_err(), 400);
-    assert_eq!(offered(&[token, token]).unwrap_err(), 400);
-    assert!(offered(&[token, ("cookie", "a=1")]).is_ok(), "browsers add those by themselves");
+    assert_eq!(offered(&[token, ("authorization", "Bearer b")]).await.unwrap_err(), 400);
+    assert_eq!(offered(&[token, token]).await.unwrap_err(), 400);
+    assert!(offered(&[token, ("cookie", "a=1")]).await.is_ok(), "browsers add those by themselves");
 }
 
-#[test]
-fn a_token_is_looked_for_only_where_it_is_wanted() {
+#[tokio::test]
+async fn a_token_is_looked_for_only_where_it_is_wanted() {
     let token = [("sec-websocket-protocol", "jmap, bearer.YQ")];
     let off = browsers(|auth| auth.bearer_subprotocol = false);
     let on = browsers(|_| {});
     for (browsers, purpose) in [(off, Purpose::WebSocket), (on, Purpose::EventSource)] {
         let mut request = request("/ws", &token);
-        browsers.admit(&mut request, purpose, Page::Admitted, None).unwrap();
+        browsers.admit(&mut request, purpose, Page::Admitted, None).await.unwrap();
         assert_eq!(request.headers().len(), 1, "{purpose:?}");
     }
 }
 
-#[test]
-fn a_foreign_page_is_refused_whatever_it_brings() {
+#[tokio::test]
+async fn a_foreign_page_is_refused_whatever_it_brings() {
     for headers in [&[][..], &[("cookie", "a=1")], &[("authorization", "Basic YTpi")]] {
         for purpose in [Purpose::EventSource, Purpose::WebSocket, Purpose::Ticket] {
             let mut request = request("/", headers);
-            let refused = browsers(|_| {}).admit(&mut request, purpose, Page::Foreign, None);
+            let refused = browsers(|_| {}).admit(&mut request, purpose, Page::Foreign, None).await;
             assert_eq!(refused.unwrap_err().status, 403, "{purpose:?}");
         }
     }
 }
 
-#[test]
-fn only_a_websocket_by_cookie_alone_must_name_its_page() {
+#[tokio::test]
+async fn only_a_websocket_by_cookie_alone_must_name_its_page() {
     let by_cookie = &[("cookie", "a=1")][..];
     let both = &[("cookie", "a=1"), ("authorization", "Bearer a")][..];
     let with_token = &[("cookie", "a=1"), ("sec-websocket-protocol", "bearer.YQ")][..];
@@ -108,17 +113,17 @@ fn only_a_websocket_by_cookie_alone_must_name_its_page() {
         (&[][..], Purpose::WebSocket, Page::Unnamed, true),
     ] {
         let mut request = request("/", headers);
-        let admitted = browsers(|_| {}).admit(&mut request, purpose, page, None);
+        let admitted = browsers(|_| {}).admit(&mut request, purpose, page, None).await;
         assert_eq!(admitted.is_ok(), is_admitted, "{headers:?} {purpose:?} {page:?}");
     }
 }
 
-#[test]
-fn cookies_are_dropped_where_they_are_not_to_authenticate() {
+#[tokio::test]
+async fn cookies_are_dropped_where_they_are_not_to_authenticate() {
     let off = browsers(|auth| auth.cookies = false);
     for purpose in [Purpose::EventSource, Purpose::WebSocket, Purpose::Ticket] {
         let mut request = request("/", &[("cookie", "a=1"), ("host", "a")]);
-        off.admit(&mut request, purpose, Page::Unnamed, None).unwrap();
+        off.admit(&mut request, purpose, Page::Unnamed, None).await.unwrap();
         assert_eq!(request.headers().keys().collect::<Vec<_>>(), [HOST], "{purpose:?}");
     }
 }
@@ -143,9 +148,9 @@ fn a_ticket_is_taken_out_of_the_query_and_nothing_else_is() {
     assert_eq!(twice.unwrap_err().status, 400);
 }
 
-#[test]
-fn without_tickets_a_parameter_of_that_name_is_nobodys() {
+#[tokio::test]
+async fn without_tickets_a_parameter_of_that_name_is_nobodys() {
     let mut request = request("/es?ticket=a", &[(ORIGIN.as_str(), "http://a")]);
-    browsers(|_| {}).admit(&mut request, Purpose::EventSource, Page::Admitted, None).unwrap();
+    browsers(|_| {}).admit(&mut request, Purpose::EventSource, Page::Admitted, None).await.unwrap();
     assert_eq!(request.uri(), "/es?ticket=a");
 }

@@ -39,7 +39,7 @@ impl Tickets {
                 Err(unsealable) => refused(unsealable),
             };
         };
-        if self.revoke(ticket, &principal, now) {
+        if self.revoke(ticket, &principal, now).await {
             return reply::empty(StatusCode::NO_CONTENT);
         }
         reply::problem(&Problem::new(403, "this is no ticket of yours"))

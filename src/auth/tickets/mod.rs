@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `seal` | the text that a client carries, and what it stands for |
 //! | `used` | which have been used, so that none is used twice |
+//! | `fleet` | the same, as far as other processes know |
 //! | `endpoint` | where they are given out and revoked |
 //!
 //! A ticket is no key of its own: it stands for the credential it was given for, and upstream is asked
@@ -16,6 +17,7 @@
 //! for `auth.ticket_grant`.
 
 mod endpoint;
+mod fleet;
 mod seal;
 mod used;
 
@@ -26,6 +28,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde::Serialize;
 
+use self::fleet::{Fleet, Known};
 use self::seal::{Seal, Ticket, Unsealable};
 use self::used::Used;
 use super::authority::Authority;
@@ -34,6 +37,7 @@ use super::principal::Principal;
 use crate::config::secret::Key;
 use crate::config::{self, TicketBind};
 use crate::jmap::date::UtcDate;
+use crate::redis::Commands;
 
 /// Gives tickets out, takes them, and revokes them.
 pub struct Tickets {
@@ -42,6 +46,7 @@ pub struct Tickets {
     seal: Seal,
     /// Held for map operations only, never across an await.
     used: Mutex<Used>,
+    fleet: Option<Fleet>,
 }
 
 /// What a client is given, in the words of the extension.
@@ -65,11 +70,18 @@ pub(super) enum Use {
 }
 
 impl Tickets {
-    /// By `auth.ticket_*`; who may have one is asked of `authority`.
+    /// By `auth.ticket_*`; who may have one is asked of `authority`. Other processes are told of uses
+    /// through `redis`.
     #[must_use]
-    pub fn new(settings: config::Tickets, authority: Arc<Authority>) -> Self {
+    pub fn new(
+        settings: config::Tickets,
+        authority: Arc<Authority>,
+        redis: Option<Commands>,
+    ) -> Self {
+        // Nobody else takes what a key of our own has sealed.
+        let fleet = settings.key.as_ref().and(redis).map(Fleet);
         let seal = Seal::new(&settings.key.clone().unwrap_or_else(Key::random));
-        Self { settings, authority, seal, used: Mutex::default() }
+        Self { settings, authority, seal, used: Mutex::default(), fleet }
     }
 
     /// A ticket for what `headers` authenticate by, whom upstream takes for `principal`.
@@ -100,7 +112,7 @@ impl Tickets {
     }
 
     /// What a ticket stands for, if the client at this address may use it now. That is a use of it.
-    pub(super) fn redeem(
+    pub(super) async fn redeem(
         &self,
         text: &str,
         purpose: Use,
@@ -108,20 +120,37 @@ impl Tickets {
         now: Duration,
     ) -> Option<Credentials> {
         let (id, ticket) = self.seal.open(text)?;
-        let is_theirs = match self.settings.bind {
-            TicketBind::Address => ticket.address == client.map(|address| address.to_canonical()),
-            TicketBind::None => true,
-        };
-        let grant = Some(self.settings.grant).filter(|grant| !grant.is_zero());
-        let grant = grant.filter(|_| purpose == Use::Again);
-        let is_good = is_theirs && self.used().claim(id, ticket.expires, grant, now);
+        let address = client.map(|address| address.to_canonical());
+        if self.settings.bind == TicketBind::Address && ticket.address != address {
+            return None;
+        }
+        let again = purpose == Use::Again && !self.settings.grant.is_zero();
+        let granted = again.then(|| now.saturating_add(self.settings.grant));
+        let mut is_good = self.used().claim(id, ticket.expires, granted, now);
+        if let Some(fleet) = &self.fleet {
+            match fleet.claim(id, ticket.expires, granted, now).await {
+                Known::Nothing => {}
+                Known::Granted(end) => is_good = again && now < end,
+                Known::Used => {
+                    self.used().revoke(id, ticket.expires, now);
+                    is_good = false;
+                }
+            }
+        }
         is_good.then_some(ticket.credentials)
     }
 
     /// Makes a ticket useless; `false` if it is none of this user's.
-    fn revoke(&self, text: &str, principal: &Principal, now: Duration) -> bool {
+    async fn revoke(&self, text: &str, principal: &Principal, now: Duration) -> bool {
         let Some((id, ticket)) = self.seal.open(text) else { return false };
-        ticket.owner == principal.username && self.used().revoke(id, ticket.expires, now)
+        if ticket.owner != principal.username {
+            return false;
+        }
+        if let Some(fleet) = &self.fleet {
+            let unused = ticket.expires.saturating_sub(now);
+            fleet.revoke(id, unused.max(self.settings.grant)).await;
+        }
+        self.used().revoke(id, ticket.expires, now)
     }
 
     fn used(&self) -> std::sync::MutexGuard<'_, Used> {

@@ -9,6 +9,7 @@
 //! years and two may meet is why the cipher is one that forgives it (RFC 8452). What the ticket is good
 //! for, and how often, is not said here.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -31,6 +32,12 @@ const MOST_LETTERS: usize = 7168;
 /// Names a ticket among all that are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TicketId([u8; NONCE_LEN]);
+
+impl fmt::Display for TicketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
 
 #[cfg(test)]
 impl TicketId {
@@ -105,7 +112,8 @@ impl Seal {
 
 impl Ticket {
     fn write(&self) -> Zeroizing<Vec<u8>> {
-        let mut fields = Zeroizing::new(Vec::with_capacity(512));
+        // Room for all that is not refused: what a vector outgrows is not wiped.
+        let mut fields = Zeroizing::new(Vec::with_capacity(MOST_LETTERS));
         for time in [self.issued, self.expires] {
             put(&mut fields, &u64::try_from(time.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
         }

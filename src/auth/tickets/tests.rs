@@ -111,7 +111,10 @@ fn a_ticket_is_used_once() {
     assert!(used.claim(id(1), NOW + MINUTE, None, NOW));
     for later in [NOW, NOW + MINUTE / 2, NOW + MINUTE * 2] {
         assert!(!used.claim(id(1), NOW + MINUTE, None, later));
-        assert!(!used.claim(id(1), NOW + MINUTE, Some(MINUTE), later), "nor by an event source");
+        assert!(
+            !used.claim(id(1), NOW + MINUTE, Some(later + MINUTE), later),
+            "nor by an event source"
+        );
     }
     assert!(used.claim(id(2), NOW + MINUTE, None, NOW), "another is another");
 }
@@ -120,14 +123,14 @@ fn a_ticket_is_used_once() {
 fn a_ticket_that_was_not_used_in_time_is_nobodys() {
     let mut used = Used::default();
     assert!(!used.claim(id(1), NOW, None, NOW));
-    assert!(!used.claim(id(1), NOW, Some(MINUTE), NOW + MINUTE));
+    assert!(!used.claim(id(1), NOW, Some(NOW + MINUTE * 2), NOW + MINUTE));
     assert!(used.claim(id(1), NOW + Duration::from_millis(1), None, NOW));
 }
 
 #[test]
 fn an_event_source_comes_back_until_its_grant_ends() {
     let mut used = Used::default();
-    let hour = Some(MINUTE * 60);
+    let hour = Some(NOW + MINUTE * 60);
     let expires = NOW + MINUTE;
     assert!(used.claim(id(1), expires, hour, NOW));
     for minutes in [0, 1, 59] {
@@ -141,15 +144,15 @@ fn an_event_source_comes_back_until_its_grant_ends() {
 #[test]
 fn a_grant_that_ends_before_its_ticket_expires_is_no_second_use() {
     let mut used = Used::with_room(1);
-    assert!(used.claim(id(1), NOW + MINUTE * 10, Some(MINUTE), NOW));
+    assert!(used.claim(id(1), NOW + MINUTE * 10, Some(NOW + MINUTE), NOW));
     let later = NOW + MINUTE * 2;
     assert!(!used.claim(id(2), later + MINUTE, None, later), "it is not forgotten");
-    assert!(!used.claim(id(1), NOW + MINUTE * 10, Some(MINUTE), later));
+    assert!(!used.claim(id(1), NOW + MINUTE * 10, Some(later + MINUTE), later));
 }
 
 #[test]
 fn a_revoked_ticket_opens_nothing_whether_it_was_used_or_not() {
-    let hour = Some(MINUTE * 60);
+    let hour = Some(NOW + MINUTE * 60);
     for is_used in [false, true] {
         for minutes in [0, 2] {
             let (mut used, later) = (Used::default(), NOW + MINUTE * minutes);
@@ -169,7 +172,7 @@ fn a_revoked_ticket_opens_nothing_whether_it_was_used_or_not() {
 fn a_full_table_gives_up_grants_and_never_a_use() {
     let mut used = Used::with_room(4);
     for number in 0..4 {
-        let grant = Some(MINUTE * (10 + u32::from(number)));
+        let grant = Some(NOW + MINUTE * (10 + u32::from(number)));
         assert!(used.claim(id(number), NOW + MINUTE, grant, NOW));
     }
     assert!(!used.claim(id(9), NOW + MINUTE, None, NOW), "any of them may still be used twice");
@@ -177,7 +180,7 @@ fn a_full_table_gives_up_grants_and_never_a_use() {
     let later = NOW + MINUTE * 2;
     assert!(used.claim(id(9), later + MINUTE, None, later));
     let comes_back =
-        |used: &mut Used, number| used.claim(id(number), NOW + MINUTE, Some(MINUTE), later);
+        |used: &mut Used, number| used.claim(id(number), NOW + MINUTE, Some(later + MINUTE), later);
     assert!(!comes_back(&mut used, 0), "the one that would have ended first");
     assert!((1..4).all(|number| comes_back(&mut used, number)));
     assert!(!used.claim(id(9), later + MINUTE, None, later));

@@ -51,21 +51,20 @@ impl Used {
     }
 
     /// Whether a ticket that expires at `expires` may be used `now`, and if so remembers that it was:
-    /// for good, or so that it may be used again for as long as `grant` says.
+    /// for good, or so that it may be used again until `granted`.
     pub(super) fn claim(
         &mut self,
         id: TicketId,
         expires: Duration,
-        grant: Option<Duration>,
+        granted: Option<Duration>,
         now: Duration,
     ) -> bool {
         if let Some(known) = self.tickets.get(&id) {
-            return grant.is_some() && known.granted.is_some_and(|end| now < end);
+            return granted.is_some() && known.granted.is_some_and(|end| now < end);
         }
         if expires <= now || !self.make_room(now) {
             return false;
         }
-        let granted = grant.map(|grant| now.saturating_add(grant));
         self.tickets.insert(id, Entry { granted, expires });
         true
     }

@@ -16,6 +16,7 @@ use crate::support::sse::EventStream;
 use crate::support::upstream::{SESSION, account_of};
 
 mod endpoints;
+mod fleet;
 mod logs;
 
 /// A page of another origin.
