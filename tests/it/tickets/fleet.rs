@@ -7,7 +7,7 @@ use crate::support::redis::Redis;
 use crate::support::wait::until;
 
 /// Proxies of one fleet, before the upstream of the first.
-async fn fleet<const N: usize>(redis: &Redis, grant: Duration) -> [Rig; N] {
+async fn fleet<const N: usize>(redis: &Redis, tweak: impl Fn(&mut Tickets)) -> [Rig; N] {
     let key = Key::random();
     let mut rigs: Vec<Rig> = Vec::new();
     for _ in 0..N {
@@ -16,8 +16,7 @@ async fn fleet<const N: usize>(redis: &Redis, grant: Duration) -> [Rig; N] {
             config.redis.url = Some(Secret::new(redis.url()));
             config.redis.heartbeat = Duration::from_millis(100);
             tickets(config).key = Some(key.clone());
-            tickets(config).grant = grant;
-            tickets(config).valid = VALID;
+            tweak(tickets(config));
             if let Some(upstream) = upstream {
                 config.upstream.addresses = vec![upstream];
             }
@@ -40,12 +39,10 @@ async fn linked(rig: &Rig) {
 /// Long enough for a slow machine to use a ticket.
 const VALID: Duration = Duration::from_secs(3);
 
-const HOUR: Duration = Duration::from_secs(3600);
-
 #[tokio::test]
 async fn a_ticket_that_one_has_taken_is_used_for_all() {
     let Some(redis) = Redis::start(&[]).await else { return };
-    let [one, other] = fleet(&redis, Duration::ZERO).await;
+    let [one, other] = fleet(&redis, |tickets| tickets.grant = Duration::ZERO).await;
     let ticket = ticket(&one, "alice").await;
     assert_eq!(status(&other, &url(&ticket), &[]).await, 200);
     for rig in [&one, &other] {
@@ -59,7 +56,7 @@ async fn a_ticket_that_one_has_taken_is_used_for_all() {
 #[tokio::test]
 async fn a_browser_comes_back_to_another_and_after_a_restart() {
     let Some(redis) = Redis::start(&[]).await else { return };
-    let [mut one, other] = fleet(&redis, HOUR).await;
+    let [mut one, other] = fleet(&redis, |tickets| tickets.valid = VALID).await;
     let (used, unused) = (ticket(&other, "alice").await, ticket(&other, "alice").await);
     let expired = tokio::time::Instant::now() + VALID;
     assert_eq!(status(&one, &url(&used), &[]).await, 200);
@@ -80,7 +77,7 @@ async fn a_browser_comes_back_to_another_and_after_a_restart() {
 #[tokio::test]
 async fn a_ticket_revoked_at_one_opens_nothing_at_any() {
     let Some(redis) = Redis::start(&[]).await else { return };
-    let [one, other] = fleet(&redis, HOUR).await;
+    let [one, other] = fleet(&redis, |_| {}).await;
     let (used, unused) = (ticket(&one, "alice").await, ticket(&one, "alice").await);
     open(&other, &used, &[]).await;
     for ticket in [used, unused] {
@@ -97,7 +94,7 @@ async fn a_ticket_revoked_at_one_opens_nothing_at_any() {
 #[tokio::test]
 async fn without_redis_for_a_while_each_goes_on_by_itself() {
     let Some(mut redis) = Redis::start(&[]).await else { return };
-    let [one] = fleet(&redis, HOUR).await;
+    let [one] = fleet(&redis, |_| {}).await;
     let (used, unused) = (ticket(&one, "alice").await, ticket(&one, "alice").await);
     open(&one, &used, &[]).await;
     redis.kill();

@@ -17,7 +17,7 @@ async fn no_ticket_and_no_token_comes_into_the_log() {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::<Bytes>::default()).unwrap();
-        let head = async |response: http::Response<hyper::body::Incoming>| Ok(response);
+        let head = async |response: Response<hyper::body::Incoming>| Ok(response);
         exchange_by(proxy.address, request, head).await.unwrap().status()
     };
     let alice = ("Authorization", "Bearer alice");

@@ -172,7 +172,9 @@ async fn a_ticket_that_is_not_used_in_time_opens_nothing() {
 async fn what_is_no_ticket_opens_nothing() {
     let rig = started(|_| {}).await;
     let good = ticket(&rig, "alice").await;
-    for bad in ["", "x", "e7321534-b843-45aa-bca7-157f84dca424", &good[1..], &"A".repeat(8000)] {
+    for bad in
+        ["", "x", "e7321534-b843-45aa-bca7-157f84dca424", good.split_at(1).1, &"A".repeat(8000)]
+    {
         assert_eq!(status(&rig, &url(bad), &[]).await, 401, "{bad}");
     }
     assert_eq!(status(&rig, &url(&good), &[]).await, 200);
