@@ -1,4 +1,4 @@
-//! What the settings of `[auth]` must be, as [`super::check`] says of the others.
+//! The settings of `[auth]`, and what they must be.
 
 use std::time::Duration;
 
@@ -8,7 +8,49 @@ use super::mistake::Fault;
 use super::quantity::Range;
 use super::reader::Reader;
 use super::secret::Key;
-use super::{Auth, TicketBind, Tickets};
+
+/// `[auth]` (architecture D9).
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// How long an accepted credential is believed without asking again.
+    pub cache: Duration,
+    /// How long a refused one is refused without asking again.
+    pub negative_cache: Duration,
+    /// How often the credential behind a live stream is asked about again.
+    pub revalidate: Duration,
+    /// How long streams outlive an upstream that cannot be asked.
+    pub grace: Duration,
+    /// Whether `Cookie` authenticates on our own routes.
+    pub cookies: bool,
+    /// Whether a WebSocket may bring its token as a subprotocol.
+    pub bearer_subprotocol: bool,
+    /// What page scripts get to put into a URL; `None` when off.
+    pub tickets: Option<Tickets>,
+}
+
+/// `auth.ticket_*`.
+#[derive(Debug, Clone)]
+pub struct Tickets {
+    /// Where they are given out, accepted with and without trailing slash; each is revoked below.
+    pub path: String,
+    /// How long one waits for its only use.
+    pub valid: Duration,
+    /// How long after its first use an event source takes it again; zero never does.
+    pub grant: Duration,
+    /// Who may use one.
+    pub bind: TicketBind,
+    /// What they are sealed with; `None` takes a key of this process.
+    pub key: Option<Key>,
+}
+
+/// `auth.ticket_bind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TicketBind {
+    /// The client address that it was given to.
+    Address,
+    /// Whoever has it.
+    None,
+}
 
 /// `taken`: the paths that are not to be had, each with its setting.
 pub(super) fn auth(

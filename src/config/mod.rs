@@ -16,8 +16,9 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
-use secret::{Key, Secret};
+use secret::Secret;
 
+pub use auth::{Auth, TicketBind, Tickets};
 pub use load::{Flag, SettingsFile, Sources};
 pub use mistake::Mistakes;
 pub use raw::{DEFAULTS, ENVIRONMENT_PREFIX, variable};
@@ -261,49 +262,6 @@ pub struct Probe {
     pub timeout: Duration,
     /// First pause of a data type that makes upstream fail; doubles up to an hour.
     pub quarantine: Duration,
-}
-
-/// `[auth]` (architecture D9).
-#[derive(Debug, Clone)]
-pub struct Auth {
-    /// How long an accepted credential is believed without asking again.
-    pub cache: Duration,
-    /// How long a refused one is refused without asking again.
-    pub negative_cache: Duration,
-    /// How often the credential behind a live stream is asked about again.
-    pub revalidate: Duration,
-    /// How long streams outlive an upstream that cannot be asked.
-    pub grace: Duration,
-    /// Whether `Cookie` authenticates on our own routes.
-    pub cookies: bool,
-    /// Whether a WebSocket may bring its token as a subprotocol.
-    pub bearer_subprotocol: bool,
-    /// What page scripts get to put into a URL; `None` when off.
-    pub tickets: Option<Tickets>,
-}
-
-/// `auth.ticket_*`.
-#[derive(Debug, Clone)]
-pub struct Tickets {
-    /// Where they are given out, accepted with and without trailing slash; each is revoked below.
-    pub path: String,
-    /// How long one waits for its only use.
-    pub valid: Duration,
-    /// How long after its first use an event source takes it again; zero never does.
-    pub grant: Duration,
-    /// Who may use one.
-    pub bind: TicketBind,
-    /// What they are sealed with; `None` takes a key of this process.
-    pub key: Option<Key>,
-}
-
-/// `auth.ticket_bind`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TicketBind {
-    /// The client address that it was given to.
-    Address,
-    /// Whoever has it.
-    None,
 }
 
 /// `[limits]`. Zero means none unless said otherwise.

@@ -18,6 +18,7 @@ use crate::support::upstream::{SESSION, account_of};
 mod endpoints;
 mod fleet;
 mod logs;
+mod websocket;
 
 /// A page of another origin.
 const PAGE: &str = "https://webmail.example";
