@@ -1,9 +1,9 @@
 //! Time and randomness, passed in so that pure parts can be tested at any moment.
 //!
-//! Monotonic: a wall clock that jumps (hostile.md F14) changes nothing here.
+//! [`Moment`] is monotonic: a wall clock that jumps (hostile.md F14) changes nothing there.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -40,6 +40,13 @@ impl Moment {
     pub fn instant(self) -> Instant {
         *START + Duration::from_micros(self.0)
     }
+}
+
+/// The wall clock, since the epoch: only for times that others read or wrote.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that asks it")]
+pub fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A duration spread by up to `share` (0..=1) of itself in both directions.

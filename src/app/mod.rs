@@ -22,8 +22,9 @@ use tokio::task::JoinSet;
 
 use crate::admin::{Admin, PULSE};
 use crate::api::calls::{self, Calls};
+use crate::auth::browser::Browsers;
 use crate::auth::revalidate::{self, Finding};
-use crate::auth::{Authority, CredentialKey};
+use crate::auth::{Authority, CredentialKey, Tickets};
 use crate::cli::summary::{Listeners, Offer, Seen, Summary};
 use crate::clock::Moment;
 use crate::config::Config;
@@ -42,6 +43,7 @@ use crate::jmap::session::Session;
 use crate::notify;
 use crate::notify::queue::{Outbox, queue};
 use crate::probe::{Handle, Prober};
+use crate::redis::Commands;
 use crate::session::Sessions;
 use crate::streams::Engine;
 use crate::telemetry::health::Health;
@@ -109,7 +111,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health), &outward)?);
     let parts = Parts::new(&config, &upstream, room.streams, &drain, &metrics);
     let mut background = JoinSet::new();
-    let (outbox, prober) = parts.start(&mut background, &config, &health, &metrics)?;
+    let (outbox, prober, redis) = parts.start(&mut background, &config, &health, &metrics)?;
     let admin = Arc::new(Admin {
         health: Arc::clone(&health),
         drain: drain.clone(),
@@ -123,7 +125,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
         background.spawn(async move { certificate.watch(&health).await });
     }
     let connections = Arc::new(Connections {
-        dispatch: Arc::new(parts.dispatch(&config, &metrics, prober)),
+        dispatch: Arc::new(parts.dispatch(&config, &metrics, prober, redis)),
         engine: Arc::clone(&parts.engine),
         drain: drain.clone(),
     });
@@ -192,7 +194,7 @@ impl Parts {
         config: &Config,
         health: &Arc<Health>,
         metrics: &Metrics,
-    ) -> Result<(Outbox, Handle), Error> {
+    ) -> Result<(Outbox, Handle, Option<Commands>), Error> {
         let Self { upstream, authority, hub, engine, drain } = self;
         let (prober, asked) =
             Prober::new(&config.probe, drain.clone(), metrics.clone(), Arc::clone(health));
@@ -203,19 +205,28 @@ impl Parts {
         let (outbox, inbox) = queue(metrics.clone());
         background.spawn(notices::act(inbox, Arc::clone(hub)));
         let health = Arc::clone(health);
-        if let Some(link) = notify::redis::source(&config.redis, outbox.clone(), health, metrics)? {
+        let link = notify::redis::source(&config.redis, outbox.clone(), health, metrics)?;
+        let redis = link.map(|link| {
+            let commands = link.commands();
             background.spawn(link.run(drain.clone()));
-        }
+            commands
+        });
 
         let turning = Arc::clone(engine);
         background.spawn(async move { turning.run().await });
         let (live, told) = (Arc::clone(hub), Arc::clone(hub));
         let tell = move |key, finding| found(&told, key, finding);
         background.spawn(revalidate::run(Arc::clone(authority), move || live.live(), tell));
-        Ok((outbox, asked))
+        Ok((outbox, asked, redis))
     }
 
-    fn dispatch(&self, config: &Config, metrics: &Metrics, prober: Handle) -> Dispatch {
+    fn dispatch(
+        &self,
+        config: &Config,
+        metrics: &Metrics,
+        prober: Handle,
+        redis: Option<Commands>,
+    ) -> Dispatch {
         let Self { upstream, authority, hub, engine, drain } = self;
         let wiring = calls::Wiring {
             upstream: Arc::clone(upstream),
@@ -228,6 +239,9 @@ impl Parts {
         let known = (Arc::clone(authority), Arc::clone(&calls));
         let web_sockets =
             WebSockets::new(config, Arc::clone(hub), known, Arc::clone(engine), metrics);
+        let tickets = config.tickets().cloned();
+        let tickets =
+            tickets.map(|settings| Arc::new(Tickets::new(settings, Arc::clone(authority), redis)));
         Dispatch {
             router: Router::new(config),
             cors: Cors::new(config.cors.clone()),
@@ -236,6 +250,8 @@ impl Parts {
             calls,
             web_sockets,
             event_sources: EventSources::new(h, a, e, config.event_source.clone()),
+            browsers: Browsers::new(&config.auth, tickets.clone()),
+            tickets,
             upstream: Arc::clone(upstream),
             metrics: metrics.clone(),
             drain: drain.clone(),

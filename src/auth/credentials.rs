@@ -95,6 +95,25 @@ impl Credentials {
         }
     }
 
+    /// Each header, to be sealed into a ticket.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&HeaderName, &[u8])> {
+        self.headers.iter().map(|(name, value)| (name, &***value))
+    }
+
+    /// What [`Self::headers`] gave; `None` if a header is none that authenticates.
+    pub(super) fn from_fields(headers: Vec<(HeaderName, Zeroizing<Box<[u8]>>)>) -> Option<Self> {
+        let known = headers.iter().all(|(name, _)| AUTHENTICATING.contains(name));
+        known.then_some(Self { headers, host: None })
+    }
+
+    /// Puts them in the place of whatever `headers` authenticate by.
+    pub(super) fn replace(&self, headers: &mut HeaderMap) {
+        for name in &AUTHENTICATING {
+            headers.remove(name);
+        }
+        self.write(headers);
+    }
+
     /// Seconds since the epoch at which a bearer token says it expires: the unverified `exp` of a
     /// JWT (RFC 7519 §4.1.4). Only ever used to ask upstream sooner.
     #[must_use]

@@ -8,13 +8,18 @@
 //! | [`authority`] | asks upstream, remembers the answer for a while, once for all who ask |
 //! | `refusals` | what upstream said no by, for a moment |
 //! | [`revalidate`] | asks again while streams live on the answer |
+//! | [`browser`] | what browsers authenticate by where they can set no `Authorization` |
+//! | [`tickets`] | credentials sealed for a URL |
 
 pub mod authority;
+pub mod browser;
 pub mod credentials;
 pub mod principal;
 mod refusals;
 pub mod revalidate;
+pub mod tickets;
 
 pub use authority::{Authority, Refusal};
 pub use credentials::{CredentialKey, Credentials};
 pub use principal::Principal;
+pub use tickets::Tickets;

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::authority::{Answer, Authority};
 use super::credentials::CredentialKey;
 use super::principal::Principal;
-use crate::clock::{Moment, jittered};
+use crate::clock::{self, Moment, jittered};
 use crate::state::fact::PrincipalId;
 
 /// The least time between two questions about one credential, whatever happens.
@@ -185,9 +185,7 @@ impl Round {
 fn next(authority: &Authority, principal: &Principal, now: Moment) -> Moment {
     let regular = jittered(authority.settings().revalidate, 0.2);
     let expires = principal.credentials.expires().map(Duration::from_secs);
-    #[expect(clippy::disallowed_methods, reason = "a JWT's exp is wall-clock time")]
-    let wall = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.after(pause(regular, expires, wall))
+    now.after(pause(regular, expires, clock::wall()))
 }
 
 /// How long until the next question about a token that upstream accepts at `wall` and that says it

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::address;
+use super::auth::auth;
 use super::doors;
 use super::mistake::Fault;
 use super::quantity::Range;
@@ -15,8 +16,8 @@ use super::redis_url;
 use super::secret::Secret;
 use super::streams;
 use super::{
-    AccountScope, Admin, Auth, Config, Cors, CorsMode, Downstream, Drain, Limits, Log, LogFormat,
-    Probe, Redis, Requirement, TlsFiles, Upstream, UpstreamHttp, UpstreamPush,
+    AccountScope, Admin, Config, Cors, CorsMode, Downstream, Drain, Limits, Log, LogFormat, Probe,
+    Redis, Requirement, TlsFiles, Upstream, UpstreamHttp, UpstreamPush,
 };
 
 pub(super) const KB: u64 = 1 << 10;
@@ -44,7 +45,12 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let websocket = streams::websocket(reader);
     streams::own_paths(reader, upstream.as_ref(), event_source.as_ref(), websocket.as_ref());
     let probe = probe(reader);
-    let auth = auth(reader);
+    let taken = [
+        ("event_source.path", event_source.as_ref().map(|settings| &*settings.path)),
+        ("websocket.path", websocket.as_ref().map(|settings| &*settings.path)),
+        ("upstream.session_path", upstream.as_ref().map(|settings| &*settings.session_path)),
+    ];
+    let auth = auth(reader, &taken);
     let limits = limits(reader);
     let cors = cors(reader);
     let redis = redis(reader);
@@ -188,20 +194,6 @@ fn probe(reader: &mut Reader<'_>) -> Option<Probe> {
     })
 }
 
-fn auth(reader: &mut Reader<'_>) -> Option<Auth> {
-    let cache = time(reader, "auth.cache", Range::times(Duration::ZERO, MINUTE));
-    let negative_cache =
-        time(reader, "auth.negative_cache", Range::times(Duration::ZERO, SECOND * 2));
-    let revalidate = time(reader, "auth.revalidate", Range::times(SECOND, DAY));
-    let grace = time(reader, "auth.grace", Range::times(Duration::ZERO, DAY));
-    Some(Auth {
-        cache: cache?,
-        negative_cache: negative_cache?,
-        revalidate: revalidate?,
-        grace: grace?,
-    })
-}
-
 fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
     let allowed_by_system = Range::counts(0, MANY).or_zero("for what the descriptor limit allows");
     let streams = size(reader, "limits.streams", allowed_by_system);
@@ -315,4 +307,9 @@ pub(super) fn time(reader: &mut Reader<'_>, key: &'static str, range: Range) -> 
 /// A size or a count.
 pub(super) fn size(reader: &mut Reader<'_>, key: &'static str, range: Range) -> Option<usize> {
     reader.amount(key, range).map(|amount| usize::try_from(amount).unwrap_or(usize::MAX))
+}
+
+/// A path that is accepted with and without a slash at its end.
+pub(super) fn bare(path: &str) -> &str {
+    path.trim_end_matches('/')
 }

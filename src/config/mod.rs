@@ -18,11 +18,13 @@ use ipnet::IpNet;
 
 use secret::Secret;
 
+pub use auth::{Auth, TicketBind, Tickets};
 pub use load::{Flag, SettingsFile, Sources};
 pub use mistake::Mistakes;
 pub use raw::{DEFAULTS, ENVIRONMENT_PREFIX, variable};
 
 mod address;
+mod auth;
 mod check;
 mod doors;
 mod load;
@@ -53,6 +55,16 @@ pub struct Config {
     pub admin: Admin,
     pub drain: Drain,
     pub log: Log,
+}
+
+impl Config {
+    /// The tickets that are given out: none where upstream's push is left to it, for they would open
+    /// nothing.
+    #[must_use]
+    pub fn tickets(&self) -> Option<&Tickets> {
+        let ours = self.upstream.push != UpstreamPush::Passthrough;
+        self.auth.tickets.as_ref().filter(|_| ours)
+    }
 }
 
 /// `[downstream]`: the side of the clients.
@@ -250,19 +262,6 @@ pub struct Probe {
     pub timeout: Duration,
     /// First pause of a data type that makes upstream fail; doubles up to an hour.
     pub quarantine: Duration,
-}
-
-/// `[auth]` (architecture D9).
-#[derive(Debug, Clone)]
-pub struct Auth {
-    /// How long an accepted credential is believed without asking again.
-    pub cache: Duration,
-    /// How long a refused one is refused without asking again.
-    pub negative_cache: Duration,
-    /// How often the credential behind a live stream is asked about again.
-    pub revalidate: Duration,
-    /// How long streams outlive an upstream that cannot be asked.
-    pub grace: Duration,
 }
 
 /// `[limits]`. Zero means none unless said otherwise.

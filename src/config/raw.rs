@@ -20,7 +20,7 @@ pub const DEFAULTS: &str = include_str!("../../proxy.toml");
 pub const ENVIRONMENT_PREFIX: &str = "JMAP_PUSH_PROXY__";
 
 /// Settings whose values are never shown.
-const SECRETS: [&str; 3] = ["redis.url", "redis.password", "upstream.headers"];
+const SECRETS: [&str; 4] = ["redis.url", "redis.password", "upstream.headers", "auth.ticket_key"];
 
 /// Where a value comes from; the later wins.
 #[derive(Debug, Clone, PartialEq, Eq)]

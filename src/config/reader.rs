@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use super::mistake::{Fault, Mistake};
 use super::quantity::{Range, Unit};
 use super::raw::{Entry, Raw, Value, closest};
-use super::secret::Secret;
 
 /// Reads settings and collects mistakes.
 pub(super) struct Reader<'a> {
@@ -162,12 +161,12 @@ impl<'a> Reader<'a> {
 
     /// A secret, given by itself (`key`) or in a file (`file_key`). From one source both are a
     /// mistake; from two, precedence decides.
-    pub(super) fn secret(
+    pub(super) fn secret<T>(
         &mut self,
         key: &'static str,
         file_key: &'static str,
-        parse: impl Fn(&str) -> Result<Option<Secret>, Fault>,
-    ) -> Option<Option<Secret>> {
+        parse: impl Fn(&str) -> Result<Option<T>, Fault>,
+    ) -> Option<Option<T>> {
         let itself = self.parsed(key, &parse);
         let path = self.optional(file_key, |text| Ok(PathBuf::from(text)));
         let (itself, path) = (itself?, path?);

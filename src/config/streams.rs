@@ -1,7 +1,7 @@
 //! What the settings of our streams must be.
 
 use super::address;
-use super::check::{DAY, GB, HOUR, KB, MB, MILLISECOND, MINUTE, SECOND, size, time};
+use super::check::{DAY, GB, HOUR, KB, MB, MILLISECOND, MINUTE, SECOND, bare, size, time};
 use super::quantity::Range;
 use super::reader::Reader;
 use super::{EventSource, QueryMode, Upstream, WebSocket};
@@ -22,7 +22,6 @@ pub(super) fn own_paths(
     let session = upstream.map(|section| ("upstream.session_path", &section.session_path));
     let events = event_source.map(|section| ("event_source.path", &section.path));
     let websocket = websocket.map(|section| ("websocket.path", &section.path));
-    let bare = |path: &String| path.trim_end_matches('/').to_owned();
     for (ours, others) in [(events, [session, None]), (websocket, [session, events])] {
         let Some((key, path)) = ours else { continue };
         let is_taken = |(_, other): &(&str, &String)| bare(path) == bare(other);

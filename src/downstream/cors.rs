@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use crate::auth::browser::Page;
 use crate::config::{Cors as Settings, CorsMode};
 use crate::http::{Body, reply};
 
@@ -74,11 +75,17 @@ impl Cors {
         Some(response)
     }
 
-    /// Whether a page of `origin` may open streams: of our own origin, or a listed one. Browsers send
-    /// cached credentials from any page, and a stream that no page may read would still take a place.
+    /// Whose page a request to one of our own paths is of: admitted are those of our own origin and the
+    /// listed ones. Browsers send cached credentials from any page, and a stream that no page may read
+    /// would still take a place.
     #[must_use]
-    pub fn admits(&self, origin: &HeaderValue, our_own: &str) -> bool {
-        origin.as_bytes() == our_own.as_bytes() || self.lists(origin)
+    pub fn page(&self, origin: Option<&HeaderValue>, our_own: impl FnOnce() -> String) -> Page {
+        match origin {
+            None => Page::Unnamed,
+            Some(origin) if self.lists(origin) => Page::Admitted,
+            Some(origin) if origin.as_bytes() == our_own().as_bytes() => Page::Admitted,
+            Some(_) => Page::Foreign,
+        }
     }
 
     /// Adds to the response to a request from a page of `origin` what lets it read that, if the origin

@@ -15,6 +15,8 @@ use super::redirect::Redirects;
 use super::router::{Route, Router};
 use super::upgrade::Upgrade;
 use crate::api::Calls;
+use crate::auth::Tickets;
+use crate::auth::browser::{Browsers, Purpose};
 use crate::clock::Moment;
 use crate::config::{Config, UpstreamPush};
 use crate::drain::Drain;
@@ -48,6 +50,10 @@ pub struct Dispatch {
     pub event_sources: EventSources,
     /// RFC 8887.
     pub web_sockets: WebSockets,
+    /// What only browsers authenticate by.
+    pub browsers: Browsers,
+    /// Where browsers get what they put into a URL; `None` when off.
+    pub tickets: Option<Arc<Tickets>>,
     /// Counts.
     pub metrics: Metrics,
     /// The end.
@@ -121,24 +127,19 @@ impl Dispatch {
         let known = self.upstream.paths();
         let route =
             self.router.route(request.method(), request.uri().path(), request.headers(), known);
-        let ours = matches!(route, Route::EventSource | Route::WebSocket);
+        let purpose = route.purpose();
+        let ours = purpose.is_some();
         let preflight = self.cors.preflight(request.method(), request.headers(), ours);
         if let Some(response) = preflight {
             return response;
         }
         let page = request.headers().get(ORIGIN).cloned();
-        let strange = page
-            .as_ref()
-            .filter(|_| ours)
-            .is_some_and(|page| !self.cors.admits(page, &self.sessions.public_origin(&origin)));
         let told = tracing::enabled!(Level::DEBUG)
             .then(|| (request.method().clone(), route.name(), Moment::now()));
         let from = From { peer: &peer, origin: &origin, connection };
-        let mut response = if strange {
-            let detail = "event streams are for pages of this origin and those of cors.origins";
-            reply::problem(&Problem::new(403, detail))
-        } else {
-            self.answer(route, request, &from).await
+        let mut response = match self.admit(purpose, &mut request, &origin).await {
+            Ok(()) => self.answer(route, request, &from).await,
+            Err(problem) => reply::problem(&problem),
         };
         if let Some((method, route, began)) = told {
             let (status, ms) = (response.status().as_u16(), Moment::now().since(began).as_millis());
@@ -170,6 +171,19 @@ impl Dispatch {
         Ok(host)
     }
 
+    /// Judges a request to one of our own paths before it is authenticated.
+    async fn admit(
+        &self,
+        purpose: Option<Purpose>,
+        request: &mut Request<Body>,
+        origin: &Origin,
+    ) -> Result<(), Problem> {
+        let Some(purpose) = purpose else { return Ok(()) };
+        let our_own = || self.sessions.public_origin(origin);
+        let page = self.cors.page(request.headers().get(ORIGIN), our_own);
+        self.browsers.admit(request, purpose, page, origin.client).await
+    }
+
     async fn answer(
         &self,
         route: Route,
@@ -188,6 +202,9 @@ impl Dispatch {
         }
         if request.method() == Method::CONNECT {
             return reply::problem(&Problem::new(405, "there is no WebSocket at this path"));
+        }
+        if let (Route::Tickets, Some(tickets)) = (&route, &self.tickets) {
+            return tickets.serve(&request.into_parts().0, origin.client).await;
         }
         let upgrade = self.wants_tunnel(&request, connection);
         let version = request.version();
@@ -213,16 +230,18 @@ impl Dispatch {
                 let suffix = self.sessions.suffix(&self.sessions.public_origin(origin));
                 self.calls.serve(request, suffix).await
             }
-            Route::Forward | Route::EventSource | Route::WebSocket => match upgrade {
-                Some(guard) => {
-                    let open = || match guard.become_opaque() {
-                        Ok(()) => Ok(connection.room.take()),
-                        Err(why) => Err(Box::new(why.response().map(boxed))),
-                    };
-                    self.upstream.tunnel(request, &self.drain, open).await
+            Route::Forward | Route::EventSource | Route::WebSocket | Route::Tickets => {
+                match upgrade {
+                    Some(guard) => {
+                        let open = || match guard.become_opaque() {
+                            Ok(()) => Ok(connection.room.take()),
+                            Err(why) => Err(Box::new(why.response().map(boxed))),
+                        };
+                        self.upstream.tunnel(request, &self.drain, open).await
+                    }
+                    None => self.upstream.forward(request).await,
                 }
-                None => self.upstream.forward(request).await,
-            },
+            }
         }
     }
 

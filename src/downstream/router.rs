@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Method, header};
 
+use crate::auth::browser::Purpose;
 use crate::config::{Config, UpstreamPush};
 use crate::upstream::Paths;
 
@@ -15,6 +16,8 @@ pub enum Route {
     EventSource,
     /// Our WebSocket (RFC 8887).
     WebSocket,
+    /// Where tickets are given out and revoked.
+    Tickets,
     /// The Session resource (§2), which upstream has at this path.
     Session(String),
     /// The API (§3).
@@ -30,9 +33,22 @@ impl Route {
         match self {
             Self::EventSource => "event_source",
             Self::WebSocket => "websocket",
+            Self::Tickets => "tickets",
             Self::Session(_) => "session",
             Self::Api => "api",
             Self::Forward => "forward",
+        }
+    }
+
+    /// What it is for, if the path is one we serve ourselves: `Origin` is then ours to judge, and
+    /// credentials may have come in ways that only browsers need.
+    #[must_use]
+    pub fn purpose(&self) -> Option<Purpose> {
+        match self {
+            Self::EventSource => Some(Purpose::EventSource),
+            Self::WebSocket => Some(Purpose::WebSocket),
+            Self::Tickets => Some(Purpose::Ticket),
+            Self::Session(_) | Self::Api | Self::Forward => None,
         }
     }
 }
@@ -44,6 +60,8 @@ pub struct Router {
     event_source: Option<String>,
     /// The same.
     web_socket: Option<String>,
+    /// The same; `None` when none are given out.
+    tickets: Option<String>,
     session: String,
 }
 
@@ -52,10 +70,12 @@ impl Router {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let ours = config.upstream.push != UpstreamPush::Passthrough;
-        let own = |path: &str| ours.then(|| path.trim_end_matches('/').to_owned());
+        let bare = |path: &str| path.trim_end_matches('/').to_owned();
+        let own = |path: &str| ours.then(|| bare(path));
         Self {
             event_source: own(&config.event_source.path),
             web_socket: own(&config.websocket.path),
+            tickets: config.tickets().map(|tickets| bare(&tickets.path)),
             session: config.upstream.session_path.clone(),
         }
     }
@@ -69,6 +89,10 @@ impl Router {
         }
         if self.web_socket.as_deref() == bare {
             return Route::WebSocket;
+        }
+        let below_tickets = self.tickets.as_deref().and_then(|base| path.strip_prefix(base));
+        if below_tickets.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Route::Tickets;
         }
         match *method {
             Method::GET | Method::HEAD => {
@@ -122,12 +146,32 @@ mod tests {
     }
 
     #[test]
-    fn upstreams_event_source_is_left_to_it_when_passed_through() {
+    fn tickets_are_given_out_at_a_path_and_revoked_below_it() {
+        let router = Router::new(&Config::default());
+        let route = |path| router.route(&Method::GET, path, &HeaderMap::new(), &Paths::default());
+        for path in ["/jmap/ws/ticket", "/jmap/ws/ticket/", "/jmap/ws/ticket/x"] {
+            assert_eq!(route(path), Route::Tickets, "{path}");
+        }
+        for path in ["/jmap/w", "/jmap/ws/tickets", "/x/jmap/ws/ticket"] {
+            assert_eq!(route(path), Route::Forward, "{path}");
+        }
+        let mut config = Config::default();
+        config.auth.tickets = None;
+        let router = Router::new(&config);
+        let route =
+            router.route(&Method::GET, "/jmap/ws/ticket", &HeaderMap::new(), &Paths::default());
+        assert_eq!(route, Route::Forward);
+    }
+
+    #[test]
+    fn upstreams_push_is_left_to_it_when_passed_through() {
         let mut config = Config::default();
         config.upstream.push = UpstreamPush::Passthrough;
         let router = Router::new(&config);
-        let route = router.route(&Method::GET, "/jmap/eventsource/", &json(), &Paths::default());
-        assert_eq!(route, Route::Forward);
+        for path in ["/jmap/eventsource/", "/jmap/ws/ticket"] {
+            let route = router.route(&Method::GET, path, &json(), &Paths::default());
+            assert_eq!(route, Route::Forward, "{path}");
+        }
     }
 
     #[test]

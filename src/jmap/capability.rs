@@ -9,9 +9,12 @@ pub const CORE: &str = "urn:ietf:params:jmap:core";
 /// RFC 8887 §3.
 pub const WEBSOCKET: &str = "urn:ietf:params:jmap:websocket";
 
+/// Linagora's extension: credentials for URLs ([`crate::auth::tickets`]).
+pub const TICKETS: &str = "com:linagora:params:jmap:ws:ticket";
+
 /// Capabilities that we add to a Session, and that upstream may not know: a request that names one in
 /// `using` is sent on without it (A5).
-pub const OWN: &[&str] = &[WEBSOCKET];
+pub const OWN: &[&str] = &[WEBSOCKET, TICKETS];
 
 /// `(capability, data types)`, as registered by the RFC named beside it.
 pub const TYPES: &[(&str, &[&str])] = &[

@@ -3,12 +3,14 @@
 //! | RFC 8620 | file |
 //! |---|---|
 //! | §1.2 Id, §5 state strings, data type names | [`id`] |
+//! | §1.4 `UTCDate` | [`date`] |
 //! | §2 Session resource | [`session`] |
 //! | §3.6.1 request-level errors | [`problem`] |
 //! | an object's members, for edits | [`object`] |
 //! | which data types a capability brings | [`capability`] |
 
 pub mod capability;
+pub mod date;
 pub mod id;
 pub mod object;
 pub mod problem;

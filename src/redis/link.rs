@@ -17,6 +17,7 @@ use crate::telemetry::health::{Health, Part};
 use crate::telemetry::metrics::Metrics;
 
 use super::address::{Address, Error};
+use super::commands::Commands;
 use super::fault::Fault;
 use super::stream::{Place, Reader};
 use super::subscription::Subscription;
@@ -62,8 +63,9 @@ pub(super) struct Names {
     pub(super) channel: String,
     /// Empty for none.
     pub(super) stream: String,
-    /// Channel and key of the heartbeat. Shares a prefix with what is read, so that one ACL pattern
-    /// covers all.
+    /// What all other names begin with: that of what is read, so that one ACL pattern covers all.
+    pub(super) base: String,
+    /// Channel and key of the heartbeat.
     pub(super) heartbeat: String,
     /// Time to connect and to wait for an answer.
     pub(super) timeout: Duration,
@@ -81,6 +83,7 @@ pub struct Link<F> {
     listener: Arc<F>,
     health: Arc<Health>,
     metrics: Metrics,
+    commands: Commands,
 }
 
 impl<F: Fn(Arrival<'_>) + Send + Sync + 'static> Link<F> {
@@ -106,6 +109,7 @@ impl<F: Fn(Arrival<'_>) + Send + Sync + 'static> Link<F> {
         let names = Names {
             channel: settings.channel.clone(),
             stream: settings.stream.clone(),
+            base: base.clone(),
             heartbeat: format!("{base}:heartbeat"),
             timeout: settings.timeout,
             beat: settings.heartbeat,
@@ -118,7 +122,14 @@ impl<F: Fn(Arrival<'_>) + Send + Sync + 'static> Link<F> {
             listener: Arc::new(listener),
             health,
             metrics: metrics.clone(),
+            commands: Commands::default(),
         }))
+    }
+
+    /// Commands over the connection of the subscription, while there is one.
+    #[must_use]
+    pub fn commands(&self) -> Commands {
+        self.commands.clone()
     }
 
     /// Where it connects to, without secrets.
@@ -134,9 +145,11 @@ impl<F: Fn(Arrival<'_>) + Send + Sync + 'static> Link<F> {
             let began = Moment::now();
             let fault = tokio::select! {
                 biased;
-                () = drain.reached(Phase::Ended) => break,
-                fault = Box::pin(self.session()) => fault,
+                () = drain.reached(Phase::Ended) => None,
+                fault = Box::pin(self.session()) => Some(fault),
             };
+            self.commands.disconnect();
+            let Some(fault) = fault else { break };
             self.tell(&fault);
             self.metrics.redis_up.set(0);
             // A server that takes us in only to send us away again counts as failing.
@@ -166,6 +179,7 @@ impl<F: Fn(Arrival<'_>) + Send + Sync + 'static> Link<F> {
             Some(Reader::open(&client, &self.names, &mut self.place).await?)
         };
         self.metrics.redis_connects.inc();
+        self.commands.connect(subscription.connection(), self.names.base.clone());
         (self.listener)(Arrival::Gap);
 
         let standing = Standing {

@@ -16,11 +16,14 @@
 //! | one subscribed connection and its heartbeat | `subscription` |
 //! | one connection that reads the stream | `stream` |
 //! | the loop that keeps both alive | [`link`] |
+//! | values that processes share | [`commands`] |
 
 pub mod address;
+pub mod commands;
 pub mod fault;
 pub mod link;
 mod stream;
 mod subscription;
 
+pub use commands::Commands;
 pub use link::{Arrival, Link};

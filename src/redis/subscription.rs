@@ -90,6 +90,11 @@ impl Subscription {
         }
     }
 
+    /// The connection, which takes commands besides.
+    pub(super) fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+
     /// Beats until something is wrong. `report` is told after each beat whether writes are refused.
     pub(super) async fn watch(self, mut report: impl FnMut(Result<(), Fault>)) -> Fault {
         let listening = Self::listen(self.pulse.clone(), self.names.beat);

@@ -52,6 +52,7 @@ pub struct Sessions {
     public_origin: Option<String>,
     event_source_path: String,
     web_socket_path: String,
+    tickets_path: Option<String>,
     push: UpstreamPush,
     session_size: usize,
     /// The most that we take as one API request.
@@ -75,6 +76,7 @@ impl Sessions {
             public_origin: public.map(|url| url.to_string().trim_end_matches('/').to_owned()),
             event_source_path: config.event_source.path.clone(),
             web_socket_path: config.websocket.path.clone(),
+            tickets_path: config.tickets().map(|tickets| tickets.path.clone()),
             push: config.upstream.push,
             session_size: config.limits.session_size,
             request_memory: config.limits.request_memory,
@@ -106,9 +108,11 @@ impl Sessions {
     }
 
     fn fingerprint(&self, public_origin: &str) -> String {
-        let Self { event_source_path, web_socket_path, push, request_memory, .. } = self;
+        let Self { event_source_path, web_socket_path, tickets_path, .. } = self;
+        let Self { push, request_memory, .. } = self;
         let added = format!(
-            "{public_origin}\n{event_source_path}\n{web_socket_path}\n{push:?}\n{request_memory}"
+            "{public_origin}\n{event_source_path}\n{web_socket_path}\n{tickets_path:?}\n{push:?}\n\
+             {request_memory}"
         );
         let hash = digest(&SHA256, added.as_bytes());
         hash.as_ref().iter().take(3).fold("-p".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
@@ -164,6 +168,7 @@ impl Sessions {
             session_path: &fetched.path,
             event_source: ours.then_some(&event_source),
             web_socket: ours.then_some(&self.web_socket_path),
+            tickets: self.tickets_path.as_deref(),
             max_size_request: self.request_memory,
             state_suffix: &suffix,
         };

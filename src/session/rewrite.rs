@@ -9,8 +9,11 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use crate::auth::principal::path_of;
-use crate::jmap::capability::{CORE, WEBSOCKET};
+use crate::jmap::capability::{CORE, TICKETS, WEBSOCKET};
 use crate::jmap::object::{Member, json_string, members, offset, splice};
+
+/// Where tickets are given out, and below what they are revoked.
+const TICKET_ENDPOINTS: [&str; 2] = ["generationEndpoint", "revocationEndpoint"];
 
 /// What is put into a Session.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +28,8 @@ pub struct Edits<'a> {
     pub event_source: Option<&'a str>,
     /// Path of our WebSocket; `None` leaves upstream's, led through us.
     pub web_socket: Option<&'a str>,
+    /// Path at which we give out tickets; `None` where we do not.
+    pub tickets: Option<&'a str>,
     /// The most octets that we take as one API request (S7).
     pub max_size_request: usize,
     /// Appended to `state`, see [`super::Sessions::suffix`].
@@ -73,9 +78,10 @@ pub fn rewrite(body: &[u8], edits: &Edits<'_>) -> Result<Rewritten, NotASession>
                 splices.push((quote..quote, edits.state_suffix.to_owned()));
             }
             "capabilities" => {
-                let edited = edits.capabilities(value, &mut foreign);
+                let edited = edits.capabilities(value, true, &mut foreign);
                 splices.extend(edited.map(|text| (range, text)));
             }
+            "accounts" => splices.extend(edits.accounts(value).map(|text| (range, text))),
             _ => {}
         }
     }
@@ -104,37 +110,91 @@ impl Edits<'_> {
         Some(format!("{origin}{path}"))
     }
 
-    /// `capabilities` with what is ours to say in it, `None` to leave it as it is.
-    fn capabilities(&self, value: &RawValue, foreign: &mut Vec<String>) -> Option<String> {
+    /// `capabilities` with what is ours to say in it, `None` to leave it as it is. `adds`: what upstream
+    /// does not say, too.
+    fn capabilities(
+        &self,
+        value: &RawValue,
+        adds: bool,
+        foreign: &mut Vec<String>,
+    ) -> Option<String> {
         let text = value.get();
         let members = members(text).ok()?;
+        let own = self.own();
+        let ours = |name: &str| own.iter().find(|(ours, _)| *ours == name).map(|(_, ours)| ours);
         let mut splices = Vec::new();
+        // Where the value ends that was looked at last, and whether any before it is left.
+        let (mut done, mut is_first) = (1, true);
         for Member { name, value } in &members {
-            let edited = match &**name {
-                CORE => self.core(value),
-                WEBSOCKET => match self.web_socket {
-                    // Ours takes the place of upstream's own (D14).
-                    Some(path) => Some(self.own_websocket(path)),
-                    None => self.websocket(value, foreign),
-                },
-                _ => None,
-            };
-            splices.extend(edited.map(|edited| (offset(text, value.get()), edited)));
+            let range = offset(text, value.get());
+            let end = range.end;
+            match ours(name) {
+                Some(Some(ours)) => splices.push((range, ours.clone())),
+                Some(None) if is_first => {
+                    let comma = text.get(end..).and_then(|rest| rest.find(','));
+                    let behind = comma.map_or(end, |comma| end + comma + 1);
+                    splices.push((done..behind, String::new()));
+                    done = behind;
+                    continue;
+                }
+                Some(None) => splices.push((done..end, String::new())),
+                None => {
+                    let edited = match &**name {
+                        CORE => self.core(value),
+                        WEBSOCKET => self.urls(value, &["url"], "ws", foreign),
+                        TICKETS => self.urls(value, &TICKET_ENDPOINTS, "http", foreign),
+                        _ => None,
+                    };
+                    splices.extend(edited.map(|edited| (range, edited)));
+                }
+            }
+            is_first &= matches!(ours(name), Some(None));
+            done = end;
         }
-        if let (Some(path), Some(last)) = (self.web_socket, members.last())
-            && members.iter().all(|member| member.name != WEBSOCKET)
-        {
-            let end = offset(text, last.value.get()).end;
-            let own = format!(",{}:{}", json_string(WEBSOCKET), self.own_websocket(path));
-            splices.push((end..end, own));
+        let is_missing = |name: &str| members.iter().all(|member| member.name != name);
+        for (name, ours) in own.iter().filter(|(name, _)| adds && is_missing(name)) {
+            let Some(ours) = ours else { continue };
+            let comma = if std::mem::take(&mut is_first) { "" } else { "," };
+            splices.push((done..done, format!("{comma}{}:{ours}", json_string(name))));
         }
         (!splices.is_empty()).then(|| splice(text, splices))
     }
 
-    /// Our WebSocket (RFC 8887 §3, W1).
-    fn own_websocket(&self, path: &str) -> String {
-        let url = format!("{}{path}", web_socket_origin(self.public_origin));
-        format!("{{\"url\":{},\"supportsPush\":true}}", json_string(&url))
+    /// What we say in the place of upstream when its push is replaced (D14); `None` says nothing.
+    fn own(&self) -> Vec<(&'static str, Option<String>)> {
+        if self.event_source.is_none() {
+            return Vec::new();
+        }
+        let tickets = self.tickets.map(|path| {
+            let url = json_string(&format!("{}{path}", self.public_origin));
+            let [give, revoke] = TICKET_ENDPOINTS;
+            format!("{{\"{give}\":{url},\"{revoke}\":{url}}}")
+        });
+        let web_socket = self.web_socket.map(|path| {
+            let url = format!("{}{path}", web_socket_origin(self.public_origin));
+            // RFC 8887 §3, W1.
+            format!("{{\"url\":{},\"supportsPush\":true}}", json_string(&url))
+        });
+        vec![(WEBSOCKET, web_socket), (TICKETS, tickets)]
+    }
+
+    /// `accounts`, `None` to leave it as it is. Linagora's clients look for capabilities of the whole server
+    /// in the user's own account, where James repeats them.
+    fn accounts(&self, value: &RawValue) -> Option<String> {
+        let text = value.get();
+        let mut splices = Vec::new();
+        for Member { value: account, .. } in members(text).ok()? {
+            let Ok(members) = members(account.get()) else { continue };
+            let find = |name| members.iter().find(|member| member.name == name);
+            let is_own = find("isPersonal").is_some_and(|own| own.value.get() == "true");
+            // Foreign URLs are told of once, where they stand for the whole server.
+            let edited = find("accountCapabilities").and_then(|Member { value, .. }| {
+                let edited = self.capabilities(value, is_own, &mut Vec::new())?;
+                Some((offset(text, value.get()), edited))
+            });
+            splices.extend(edited);
+        }
+        (!splices.is_empty()).then(|| splice(text, splices))
     }
 
     /// The core capability: `maxSizeRequest` is what both of us take (S7, protocol.md §5.1.8).
@@ -152,13 +212,23 @@ impl Edits<'_> {
         u64::try_from(self.max_size_request).unwrap_or(u64::MAX)
     }
 
-    /// Upstream's own WebSocket, led through us (D14).
-    fn websocket(&self, value: &RawValue, foreign: &mut Vec<String>) -> Option<String> {
+    /// A capability of upstream's with these of its members led through us (D14).
+    fn urls(
+        &self,
+        value: &RawValue,
+        names: &[&str],
+        scheme: &str,
+        foreign: &mut Vec<String>,
+    ) -> Option<String> {
         let text = value.get();
-        let members = members(text).ok()?;
-        let url = members.iter().find(|member| member.name == "url")?.value;
-        let public = self.url(url, "ws", foreign)?;
-        Some(splice(text, vec![(offset(text, url.get()), json_string(&public))]))
+        let mut splices = Vec::new();
+        for Member { name, value } in members(text).ok()? {
+            if names.contains(&&*name) {
+                let url = self.url(value, scheme, foreign);
+                splices.extend(url.map(|url| (offset(text, value.get()), json_string(&url))));
+            }
+        }
+        (!splices.is_empty()).then(|| splice(text, splices))
     }
 }
 
@@ -209,6 +279,7 @@ mod tests {
             session_path: "/jmap",
             event_source: Some("/es?types={types}&closeafter={closeafter}&ping={ping}"),
             web_socket: Some("/ws/"),
+            tickets: None,
             max_size_request: 1000,
             state_suffix: "-p1",
         }
@@ -293,6 +364,45 @@ mod tests {
         let (body, _) = rewritten(session, &passed);
         assert!(body.contains(r#"{"url":"wss://mail.example/ws","supportsPush":true}"#), "{body}");
         assert!(body.contains(r#""eventSourceUrl":"https://mail.example/e""#), "{body}");
+    }
+
+    #[test]
+    fn our_tickets_stand_in_the_session_and_in_the_users_own_account() {
+        const OURS: &str = r#""com:linagora:params:jmap:ws:ticket":{"generationEndpoint":"https://mail.example/t","revocationEndpoint":"https://mail.example/t"}"#;
+        let edits = Edits { tickets: Some("/t"), web_socket: None, ..edits() };
+        let session = |server: &str, own: &str, shared: &str| {
+            format!(
+                r#"{{"capabilities":{{{server}}},"accounts":{{"a":{{"isPersonal":true,"accountCapabilities":{{{own}}} }}, "s" : {{"isPersonal":false,"accountCapabilities":{{{shared}}}}}}},"eventSourceUrl":"https://mail.example/es?types={{types}}&closeafter={{closeafter}}&ping={{ping}}"}}"#
+            )
+        };
+        let upstreams = r#""com:linagora:params:jmap:ws:ticket":{"generationEndpoint":"http://elsewhere.example/t"}"#;
+        let websocket = r#""urn:ietf:params:jmap:websocket":{"url":"ws://a"}"#;
+        for (before, after) in [
+            (session("", "", ""), session(OURS, OURS, "")),
+            (
+                session(r#" "urn:x" : 1 "#, r#""urn:y":2"#, " "),
+                session(&format!(r#" "urn:x" : 1,{OURS} "#), &format!(r#""urn:y":2,{OURS}"#), " "),
+            ),
+            (session(upstreams, upstreams, upstreams), session(OURS, OURS, OURS)),
+            (session(websocket, websocket, websocket), session(OURS, OURS, "")),
+            (
+                session(&format!(r#"{websocket} , "urn:x":1, {websocket}"#), "", websocket),
+                session(&format!(r#" "urn:x":1,{OURS}"#), OURS, ""),
+            ),
+        ] {
+            assert_eq!(rewritten(&before, &edits), (after, Vec::new()), "{before}");
+        }
+    }
+
+    #[test]
+    fn tickets_that_would_open_nothing_are_not_offered() {
+        let session = r#"{"capabilities":{"com:linagora:params:jmap:ws:ticket":{"generationEndpoint":"/t","x":1,"revocationEndpoint":"/t"}},"eventSourceUrl":"/e"}"#;
+        let edits = Edits { web_socket: None, ..edits() };
+        let (body, _) = rewritten(session, &edits);
+        assert!(body.starts_with(r#"{"capabilities":{},"#), "{body}");
+        let (body, _) = rewritten(session, &Edits { event_source: None, ..edits });
+        let led = r#"{"generationEndpoint":"https://mail.example/t","x":1,"revocationEndpoint":"https://mail.example/t"}"#;
+        assert!(body.contains(led), "{body}");
     }
 
     #[test]

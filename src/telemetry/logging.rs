@@ -4,7 +4,7 @@
 //!
 //! | field | meaning |
 //! |---|---|
-//! | `route` | which part of the proxy answered: `session`, `api`, `event_source`, `forward` |
+//! | `route` | which part of the proxy answered: `session`, `api`, `event_source`, `tickets`, `forward` |
 //! | `method`, `status` | of HTTP; `method` of JMAP (`Email/get`) where a probe is meant |
 //! | `ms` | milliseconds until the response's head |
 //! | `client` | address of the client, as far as trusted proxies tell it |

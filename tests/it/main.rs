@@ -26,6 +26,8 @@ mod redis;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tickets;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod transparency;

@@ -1,33 +1,23 @@
-//! Points in time as JMAP and e-mail write them (RFC 8620 §1.4 `UTCDate`, RFC 5322 §3.3).
+//! Points in time read as JMAP and e-mail write them (RFC 8620 §1.4 `UTCDate`, RFC 5322 §3.3), and
+//! written as e-mail does.
 //!
 //! Whole seconds of UTC; knows no leap seconds and no zone names except GMT and UT.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use serde::{Deserialize, Deserializer, de};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use crate::clock;
+use crate::jmap::date::{DAY, civil};
 
-const DAY: i64 = 86_400;
+pub(crate) use crate::jmap::date::UtcDate;
+
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
-/// Seconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct UtcDate(pub(crate) i64);
-
 impl UtcDate {
     /// The present.
-    #[expect(clippy::disallowed_methods, reason = "`receivedAt` is a date people read")]
     pub(crate) fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-    }
-
-    /// `2026-08-05T12:00:00Z`.
-    pub(crate) fn to_rfc3339(self) -> String {
-        let (year, month, day) = civil(self.0.div_euclid(DAY));
-        let (hour, minute, second) = self.time_of_day();
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+        Self::at(clock::wall())
     }
 
     /// Reads `2026-08-05T12:00:00Z`, fractions of a second dropped.
@@ -65,17 +55,6 @@ impl UtcDate {
         let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))?;
         let local = from_parts(year, i64::try_from(month).ok()? + 1, day, time)?;
         Some(Self(local.0 - zone_offset(zone)?))
-    }
-
-    fn time_of_day(self) -> (i64, i64, i64) {
-        let second = self.0.rem_euclid(DAY);
-        (second / 3600, second / 60 % 60, second % 60)
-    }
-}
-
-impl Serialize for UtcDate {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_rfc3339())
     }
 }
 
@@ -132,20 +111,6 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     era * 146_097 + day_of_era - 719_468
-}
-
-/// The inverse of [`days_from_civil`]: year, month, day.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_based = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_based + 2) / 5 + 1;
-    let month = if march_based < 10 { march_based + 3 } else { march_based - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

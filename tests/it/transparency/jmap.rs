@@ -26,11 +26,17 @@ async fn the_session_differs_in_its_urls_its_state_and_our_capabilities_only() {
     }
     let added = proxied.as_object_mut().unwrap().remove("eventSourceUrl").unwrap();
     assert!(added.as_str().unwrap().starts_with(&format!("{origin}{EVENT_SOURCE}?")));
-    let capabilities = proxied["capabilities"].as_object_mut().unwrap();
-    assert!(capabilities.remove("urn:ietf:params:jmap:websocket").is_some());
     let state = direct["state"].as_str().unwrap();
     assert!(proxied["state"].as_str().unwrap().starts_with(&format!("{state}-p")));
     proxied["state"] = direct["state"].clone();
+    let endpoint = format!("{origin}/jmap/ws/ticket");
+    for place in ["/capabilities", "/accounts/a-alice/accountCapabilities"] {
+        let capabilities = proxied.pointer_mut(place).unwrap().as_object_mut().unwrap();
+        let tickets = capabilities.remove("com:linagora:params:jmap:ws:ticket").unwrap();
+        let endpoints = json!({ "generationEndpoint": endpoint, "revocationEndpoint": endpoint });
+        assert_eq!(tickets, endpoints, "{place}");
+        assert!(capabilities.remove("urn:ietf:params:jmap:websocket").is_some(), "{place}");
+    }
     assert_eq!(direct, proxied);
     rig.end().await;
 }
