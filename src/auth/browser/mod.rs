@@ -97,7 +97,7 @@ impl Browsers {
             None => None,
         };
         if let Some((tickets, ticket)) = ticket {
-            if request.headers().contains_key(AUTHORIZATION) {
+            if is_said(request.headers()) {
                 return Err(Problem::new(400, "the request has a ticket and an Authorization"));
             }
             let credentials = tickets.redeem(&ticket, reuse, client, clock::wall()).await;
@@ -115,6 +115,17 @@ impl Browsers {
         }
         Ok(())
     }
+}
+
+/// Whether `Authorization` is there because somebody set it. A password that a browser remembers it sends
+/// by itself, whatever its page says: what the page says then counts.
+fn is_said(headers: &HeaderMap) -> bool {
+    let remembered = |value: &HeaderValue| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        let by_itself: [&[u8]; 4] = [b"basic", b"digest", b"negotiate", b"ntlm"];
+        by_itself.iter().any(|known| known.eq_ignore_ascii_case(scheme))
+    };
+    headers.get_all(AUTHORIZATION).iter().any(|value| !remembered(value))
 }
 
 /// Takes the ticket out of a request's query.
@@ -148,7 +159,7 @@ fn lift_bearer(headers: &mut HeaderMap) -> Result<(), Problem> {
     let entries = || texts.iter().flat_map(|text| text.split(',')).map(str::trim);
     let mut tokens = entries().filter_map(|entry| entry.strip_prefix(BEARER));
     let Some(token) = tokens.next() else { return Ok(()) };
-    if tokens.next().is_some() || headers.contains_key(AUTHORIZATION) {
+    if tokens.next().is_some() || is_said(headers) {
         return Err(Problem::new(400, "the request authenticates twice"));
     }
     let Some(authorization) = authorization(token) else {

@@ -73,6 +73,11 @@ async fn a_token_beside_another_credential_is_refused() {
     assert_eq!(offered(&[token, ("authorization", "Bearer b")]).await.unwrap_err(), 400);
     assert_eq!(offered(&[token, token]).await.unwrap_err(), 400);
     assert!(offered(&[token, ("cookie", "a=1")]).await.is_ok(), "browsers add those by themselves");
+    // And the password of an earlier visit.
+    for remembered in ["Basic YTpi", "basic YTpi", "Negotiate x"] {
+        let headers = offered(&[token, ("authorization", remembered)]).await.unwrap();
+        assert_eq!(headers[AUTHORIZATION], "Bearer a");
+    }
 }
 
 #[tokio::test]

@@ -152,8 +152,8 @@ async fn a_mail_that_comes_while_stopping_is_still_told() {
 
 #[tokio::test]
 async fn help_knows_every_flag_that_the_documentation_names() {
-    // Of cargo, of tests/run.
-    let of_others = BTreeSet::from(["--release", "--long", "--offline", "--locked"]);
+    // Of cargo, of tests/run, of websocat.
+    let of_others = BTreeSet::from(["--release", "--long", "--offline", "--locked", "--protocol"]);
     let (mut known, mut named) = (String::new(), BTreeSet::new());
     for words in
         [&["--help"][..], &["run", "--help"], &["check", "--help"], &["healthcheck", "--help"]]
