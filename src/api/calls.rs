@@ -50,7 +50,7 @@ pub struct Wiring {
 pub struct Calls {
     wiring: Wiring,
     limits: Limits,
-    memory: Memory,
+    memory: Arc<Memory>,
     turns: Arc<Turns>,
     /// Whether we have capabilities that upstream knows nothing of.
     has_own: bool,
@@ -71,14 +71,15 @@ impl Calls {
     #[must_use]
     pub fn new(wiring: Wiring, config: &Config) -> Self {
         let limits = config.limits.clone();
-        let memory = Memory::new(limits.request_memory, config.downstream.body_timeout);
+        let patience = config.downstream.body_timeout;
+        let memory = Arc::new(Memory::new(limits.request_memory, patience));
         let has_own = config.upstream.push != UpstreamPush::Passthrough;
         Self { wiring, limits, memory, turns: Arc::default(), has_own }
     }
 
     /// Where requests are held.
     #[must_use]
-    pub fn memory(&self) -> &Memory {
+    pub fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
 

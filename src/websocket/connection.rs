@@ -17,8 +17,7 @@ use tokio::task::JoinSet;
 use super::machine::{Heard, Machine, Output};
 use super::message::PushEnable;
 use super::wire::{self, CloseCode, Deflate, Limits};
-use crate::api::Calls;
-use crate::api::memory::Place;
+use crate::api::memory::{Memory, Place};
 use crate::clock::Moment;
 use crate::hub::Subscriber;
 use crate::state::types::TypeFilter;
@@ -38,8 +37,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What all connections share.
 #[derive(Clone)]
 pub struct Rules {
-    /// Have the memory for messages.
-    pub calls: Arc<Calls>,
+    /// Where messages in the making are held.
+    pub memory: Arc<Memory>,
     /// A connection without push ends after this long without a request; zero for never.
     pub idle: Duration,
     /// Counts.
@@ -178,10 +177,9 @@ impl<A: Application> Connection<A> {
         let size = A::size(&request);
         let place = match self.work().partial.take() {
             Some((place, _)) => Ok(place),
-            None => self.rules.calls.memory().place(),
+            None => self.rules.memory.place(),
         };
-        let rules = Arc::clone(&self.rules);
-        let memory = rules.calls.memory();
+        let memory = Arc::clone(&self.rules.memory);
         let held = place.and_then(|mut place| memory.grow(&mut place, size).map(|()| place));
         match held {
             Ok(place) => {
@@ -216,8 +214,7 @@ impl<A: Application> Connection<A> {
             self.work().partial = None;
             return;
         }
-        let rules = Arc::clone(&self.rules);
-        let memory = rules.calls.memory();
+        let memory = Arc::clone(&self.rules.memory);
         let partial = match self.work().partial.take() {
             Some(partial) => Ok(partial),
             None => memory.place().map(|place| (place, Moment::now())),
@@ -238,7 +235,7 @@ impl<A: Application> Connection<A> {
         let mut next = Moment::NEVER;
         let began = self.work.as_ref().and_then(|work| work.partial.as_ref().map(|p| p.1));
         if let Some(began) = began {
-            let due = began.after(self.rules.calls.memory().patience(self.machine.held()));
+            let due = began.after(self.rules.memory.patience(self.machine.held()));
             if due <= now {
                 let reason = "the message comes too slowly";
                 self.close(wire::close(CloseCode::Policy, reason));

@@ -29,6 +29,9 @@ use crate::jmap::problem::Problem;
 /// Frames that one message may come in (hostile.md B9).
 const MOST_FRAGMENTS: usize = 1024;
 
+/// Bytes of a message that are compressed on a thread of their own: about a millisecond's work.
+const LONG_WORK: usize = 128 * 1024;
+
 /// What all JMAP connections share.
 pub struct Shared {
     /// The way to the API.
@@ -105,7 +108,16 @@ impl Application for Jmap {
             let limit = shared.settings.response_size;
             let asking = (key, principal);
             let answer = shared.calls.exchange_whole((parts, held), asking, suffix, limit).await;
-            answered(id.as_deref(), answer, limit, deflate)
+            let (message, place) = match answer {
+                Ok((StatusCode::UNAUTHORIZED, _)) => return Answer::Unauthorized,
+                Ok((status, Held { bytes, place })) => {
+                    (answered(id.as_deref(), status, &bytes), Some(place))
+                }
+                Err(unread) => {
+                    (message::request_error(id.as_deref(), &unusable(&unread, limit)), None)
+                }
+            };
+            Answer::Frame(frame(message, deflate).await, place)
         }
     }
 
@@ -148,33 +160,30 @@ impl Jmap {
 }
 
 /// What upstream's answer is to the client.
-fn answered(
-    id: Option<&str>,
-    answer: Result<(StatusCode, Held), Unread>,
-    limit: usize,
-    deflate: Option<Deflate>,
-) -> Answer {
-    let (status, Held { bytes, place }) = match answer {
-        Ok(answer) => answer,
-        Err(unread) => return Answer::Frame(error(id, &unusable(&unread, limit), deflate), None),
-    };
-    if status == StatusCode::UNAUTHORIZED {
-        return Answer::Unauthorized;
-    }
+fn answered(id: Option<&str>, status: StatusCode, body: &[u8]) -> Vec<u8> {
     let message = if status.is_success() {
-        message::response(id, &bytes)
+        message::response(id, body)
     } else {
-        message::upstream_error(id, &bytes)
+        message::upstream_error(id, body)
     };
-    let message = message.unwrap_or_else(|| {
+    message.unwrap_or_else(|| {
         let problem = if status.is_success() {
             Problem::new(502, "the mail server answered no JMAP")
         } else {
             Problem::new(status.as_u16(), "the mail server refused the request")
         };
         message::request_error(id, &problem)
-    });
-    Answer::Frame(wire::text_deflated(&message, deflate), Some(place))
+    })
+}
+
+/// A message as a frame. Compressing a large one takes milliseconds, in which nobody else shall wait.
+async fn frame(message: Vec<u8>, deflate: Option<Deflate>) -> Bytes {
+    if deflate.is_none() || message.len() < LONG_WORK {
+        return wire::text_deflated(&message, deflate);
+    }
+    let compressing = tokio::task::spawn_blocking(move || wire::text_deflated(&message, deflate));
+    // It does not panic, and is not cancelled: the runtime ends.
+    compressing.await.unwrap_or_default()
 }
 
 /// Why a response cannot be passed on. What the request changed is looked for all the same.

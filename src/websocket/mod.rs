@@ -98,7 +98,8 @@ impl WebSockets {
             slow_closed: metrics.slow_closed.clone(),
         });
         let (idle, metrics) = (settings.idle, metrics.clone());
-        let rules = Arc::new(Rules { calls: Arc::clone(&calls), idle, metrics });
+        let memory = Arc::clone(calls.memory());
+        let rules = Arc::new(Rules { memory, idle, metrics });
         let headers: Vec<(HeaderName, HeaderValue)> = config.upstream.headers.clone();
         let shared =
             Arc::new(Shared { calls, settings, via: config.downstream.via.clone(), headers });

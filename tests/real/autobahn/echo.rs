@@ -1,14 +1,33 @@
-//! A server that sends back what it is sent, as Autobahn wants it, made of the product's WebSocket
-//! protocol.
+//! A server that sends back what it is sent, as Autobahn wants it: the product's own connections with
+//! another subprotocol than JMAP. Only the handshake is its own, since Autobahn offers no subprotocol.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use http::HeaderValue;
-use jmap_push_proxy::websocket::wire::{self, CloseCode, Decoder, Deflate, Incoming, Limits};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use jmap_push_proxy::api::memory::{self, Memory};
+use jmap_push_proxy::auth::{CredentialKey, Credentials, Principal};
+use jmap_push_proxy::config::Config;
+use jmap_push_proxy::drain::Drain;
+use jmap_push_proxy::http::socket::Socket;
+use jmap_push_proxy::hub::{self, Hub, Subscriber, Wish};
+use jmap_push_proxy::jmap::session::CoreLimits;
+use jmap_push_proxy::state::fact::PrincipalId;
+use jmap_push_proxy::state::types::TypeFilter;
+use jmap_push_proxy::streams::{self, Conversation as _, Engine, Feed, Place, Plan};
+use jmap_push_proxy::telemetry::metrics::Metrics;
+use jmap_push_proxy::websocket::connection::{Answer, Application, Connection, Rules};
+use jmap_push_proxy::websocket::encode;
+use jmap_push_proxy::websocket::machine::{Heard, Output};
+use jmap_push_proxy::websocket::wire::{self, Deflate, Limits};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
@@ -21,7 +40,7 @@ pub(super) fn serve() -> SocketAddr {
     listener.set_nonblocking(true).expect("a socket");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(|| {
-        let runtime = Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(accept(listener));
     });
     address
@@ -29,63 +48,115 @@ pub(super) fn serve() -> SocketAddr {
 
 async fn accept(listener: std::net::TcpListener) {
     let listener = TcpListener::from_std(listener).expect("a listener");
-    let tasks = tokio::task::LocalSet::new();
-    tasks
-        .run_until(async {
-            loop {
-                let (stream, _) = listener.accept().await.expect("a connection");
-                // Autobahn ends connections as it likes.
-                tokio::task::spawn_local(async { drop(converse(stream).await) });
+    let parts = Parts::new();
+    let turning = Arc::clone(&parts.engine);
+    let open = async {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let mut stream = BufReader::new(stream);
+            // Autobahn ends connections as it likes.
+            if let Ok(deflate) = shake_hands(&mut stream).await {
+                parts.adopt(stream, deflate);
             }
-        })
-        .await;
+        }
+    };
+    tokio::join!(turning.run(), open);
 }
 
-async fn converse(stream: TcpStream) -> io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    let deflate = shake_hands(&mut stream).await?;
-    let mut decoder = Decoder::new(deflate);
-    loop {
-        let read = stream.fill_buf().await?;
-        if read.is_empty() {
-            return Ok(());
+/// What all connections share: the product's own parts, without a mail server behind them.
+struct Parts {
+    hub: Arc<Hub>,
+    engine: Arc<Engine>,
+    plan: Arc<Plan>,
+    limits: Arc<streams::Limits>,
+    rules: Arc<Rules>,
+    nobody: Arc<Principal>,
+}
+
+impl Parts {
+    fn new() -> Self {
+        let (config, drain, metrics) = (Config::default(), Drain::default(), Metrics::default());
+        let scope = config.upstream.account_scope;
+        let (idle, patience) = (Duration::ZERO, Duration::from_secs(60));
+        let memory = Arc::new(Memory::new(config.limits.request_memory, patience));
+        Self {
+            hub: Hub::new(hub::Limits { per_user: 0, accounts: 1, scope }),
+            plan: Arc::new(Plan {
+                throttle: Duration::ZERO,
+                keep_alive: config.websocket.ping,
+                answer_within: config.websocket.pong_timeout,
+                max_age: Duration::ZERO,
+            }),
+            limits: Arc::new(streams::Limits {
+                write_timeout: config.websocket.write_timeout,
+                send_buffer: config.websocket.send_buffer,
+                slow_closed: metrics.slow_closed.clone(),
+            }),
+            rules: Arc::new(Rules { memory, idle, metrics: metrics.clone() }),
+            nobody: Arc::new(Principal {
+                id: PrincipalId(0),
+                username: String::new(),
+                accounts: BTreeMap::new(),
+                api_path: "/".to_owned(),
+                session_state: String::new(),
+                limits: CoreLimits::default(),
+                credentials: Arc::new(Credentials::from_headers(&HeaderMap::new())),
+            }),
+            engine: Engine::new(config.event_source, usize::MAX, drain, metrics),
         }
-        let (mut left, mut answers, mut ended) = (read, Vec::new(), false);
-        while !ended {
-            let (answer, last) = match decoder.next(&mut left, &LIMITS) {
-                Ok(None) => break,
-                Ok(Some(Incoming::Text(text))) => (wire::text_deflated(&text, deflate), false),
-                Ok(Some(Incoming::Binary(bytes))) => {
-                    (wire::binary_deflated(&bytes, deflate), false)
-                }
-                Ok(Some(Incoming::Ping(payload))) => (wire::pong(&payload), false),
-                Ok(Some(Incoming::Pong)) => continue,
-                Ok(Some(Incoming::Close(code))) => {
-                    (wire::close(code.unwrap_or(CloseCode::Normal), ""), true)
-                }
-                Err(fault) => (wire::close(fault.code, fault.reason), true),
-            };
-            answers.push(answer);
-            ended = last;
-        }
-        let used = read.len();
-        stream.consume(used);
-        for answer in answers {
-            stream.write_all(&answer).await?;
-        }
-        if ended {
-            return hang_up(stream).await;
-        }
+    }
+
+    /// Hands a connection that has been opened over to the product.
+    fn adopt(&self, stream: BufReader<TcpStream>, deflate: Option<Deflate>) {
+        let wish = Wish {
+            filter: &TypeFilter::only([]),
+            codec: encode::codec(deflate),
+            last_event_id: None,
+        };
+        let subscriber = self.hub.subscribe(CredentialKey(0), &self.nobody, &wish).expect("room");
+        let (engine, plan) = (Arc::clone(&self.engine), Arc::clone(&self.plan));
+        let feed = Feed::new(subscriber, engine, plan, None, false);
+        let mut connection = Connection::new(feed, deflate, Echo, Arc::clone(&self.rules));
+        connection.receive(stream.buffer());
+        let (socket, place) = (Socket::Tcp(stream.into_inner()), Place::Shared(Box::new(())));
+        self.engine.adopt(socket, connection, Arc::clone(&self.limits), place);
     }
 }
 
-/// Closes the connection so that all that was written arrives: without reading what the client has
-/// still to say it would be reset.
-async fn hang_up(mut stream: BufReader<TcpStream>) -> io::Result<()> {
-    stream.shutdown().await?;
-    let mut rest = vec![0; 1 << 16];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
+/// Sends back what it hears.
+struct Echo;
+
+impl Application for Echo {
+    type Request = Infallible;
+
+    fn hear(message: Heard, deflate: Option<Deflate>) -> Output<Infallible> {
+        Output::Frame(match message {
+            Heard::Text(text) => wire::text_deflated(&text, deflate),
+            Heard::Binary(bytes) => wire::binary_deflated(&bytes, deflate),
+        })
+    }
+
+    fn call(
+        &self,
+        request: Infallible,
+        _: memory::Place,
+        _: Option<Deflate>,
+        _: &Subscriber,
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        async move { match request {} }
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn size(request: &Infallible) -> usize {
+        match *request {}
+    }
+
+    fn overloaded(request: &Infallible, _: Option<Deflate>) -> Bytes {
+        match *request {}
+    }
 }
 
 /// Answers the handshake (RFC 6455 §4.2).
