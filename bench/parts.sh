@@ -73,19 +73,22 @@ begin_upstream() {
   await "$upstream_port" upstream
 }
 
-# begin_ours [NAME=VALUE...]: the proxy, with more of its settings. Sets `url`, `trigger`, `body`,
-# `headers` and `server` for `load`, and `part` to end it. One user holds all streams, and no event
-# waits for the one before it.
+# begin_ours [NAME=VALUE...]: the proxy, with more of its settings. Sets `url`, `socket` (the same for
+# WebSockets, with `push` to open them), `trigger`, `body`, `headers` and `server` for `load`, and `part`
+# to end it. One user holds all streams, and no event waits for the one before it.
 begin_ours() {
   free_port
   begin ours env \
     JMAP_PUSH_PROXY__LIMITS__STREAMS_PER_USER=0 JMAP_PUSH_PROXY__EVENT_SOURCE__THROTTLE=0s \
+    JMAP_PUSH_PROXY__WEBSOCKET__THROTTLE=0s \
     JMAP_PUSH_PROXY__DRAIN__PRE_STOP=0s JMAP_PUSH_PROXY__DRAIN__WINDOW=0s "$@" \
     "$proxy" --listen "127.0.0.1:$port" --upstream "http://127.0.0.1:$upstream_port" \
     --admin off --probes off
   part=$begun server=$begun
   await "$port" ours
   url="http://127.0.0.1:$port/jmap/eventsource/?types=*&closeafter=no&ping=0"
+  socket=http://127.0.0.1:$port/jmap/ws/
+  push=(--websocket --enable '{"@type":"WebSocketPushEnable","dataTypes":null}')
   trigger=http://127.0.0.1:$port/jmap/
   headers=(--header "Authorization: Basic YWxpY2U6c2VjcmV0")
   local account=$(curl -s -H "Authorization: Basic YWxpY2U6c2VjcmV0" \

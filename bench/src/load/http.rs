@@ -1,10 +1,10 @@
-//! As much HTTP/1.1 as a load generator needs (RFC 9112). No TLS, no redirects.
+//! As much HTTP/1.1 as a load generator needs (RFC 9112). No redirects.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Connections come from 127.0.0.2 to 127.0.0.9: each has 28,000 ports.
@@ -115,23 +115,37 @@ pub(crate) async fn exchange(
 ///
 /// # Errors
 /// Also when the peer ended the connection.
-pub(crate) async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) async fn receive(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+) -> io::Result<()> {
     match stream.read_buf(buffer).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }
 }
 
-/// Reads a response's head and what came along with it.
-pub(crate) async fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+/// Sends a request without a body and reads the head of its response, which must begin with `status`.
+/// What came along after the head is given.
+pub(crate) async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &str,
+    status: &str,
+) -> io::Result<(String, Vec<u8>)> {
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     let mut head = Vec::with_capacity(1024);
-    while find(&head, b"\r\n\r\n").is_none() && head.len() < MOST_HEAD {
+    while head.len() < MOST_HEAD {
         receive(stream, &mut head).await?;
+        let Some(end) = find(&head, b"\r\n\r\n") else { continue };
+        let rest = head.split_off(end + 4);
+        let head = String::from_utf8_lossy(&head).into_owned();
+        if head.strip_prefix("HTTP/1.1 ").is_some_and(|head| head.starts_with(status)) {
+            return Ok((head, rest));
+        }
+        return Err(io::Error::other(format!("refused: {head}")));
     }
-    if head.starts_with(b"HTTP/1.1 200") {
-        return Ok(head);
-    }
-    Err(io::Error::other(format!("refused: {}", String::from_utf8_lossy(&head))))
+    Err(io::Error::other("a head without end"))
 }
 
 /// A header of a lower-case head.

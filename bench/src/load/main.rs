@@ -1,4 +1,4 @@
-//! Load for figures: event streams, API calls, and a JMAP server that costs next to nothing.
+//! Load for figures: streams of events, API calls, and a JMAP server that costs next to nothing.
 //!
 //! `bench/compare` and `bench/gate` run it; bench/README.md says what its figures mean. It speaks raw
 //! HTTP/1.1 on one thread, so that it takes as little as possible of the machine it shares with what
@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "a tool for developers may panic on what it made")]
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
+mod flood;
 mod http;
 mod own;
 mod post;
@@ -15,8 +16,10 @@ mod process;
 mod reconnect;
 mod start;
 mod streams;
+mod subscriber;
 mod tls;
 mod upstream;
+mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,18 +29,18 @@ use clap::{Parser, Subcommand};
 /// One way of load each.
 #[derive(Debug, Subcommand)]
 enum Load {
-    /// Holds event streams and counts what they and the events on them cost.
+    /// Holds streams of events and counts what they and the events on them cost.
     Fanout(streams::Fanout),
-    /// Event streams of which some never read.
+    /// Streams of events of which some never read.
     Stall(streams::Stall),
     /// Streams that come back with the id of their last event.
     Reconnect(reconnect::Reconnect),
     /// Changes in many accounts, each told to its own stream.
     Own(own::Own),
-    /// Holds event streams over TLS.
-    Tls(tls::Tls),
     /// API calls, one after another on each connection.
     Post(post::Post),
+    /// API calls beside a client that floods its WebSocket with them.
+    Flood(flood::Flood),
     /// Starts a program and tells when it serves and what it holds when idle.
     Start(start::Start),
     /// Is a JMAP server.
@@ -63,8 +66,8 @@ fn main() -> io::Result<()> {
             Load::Stall(stall) => stall.run().await,
             Load::Reconnect(reconnect) => reconnect.run().await,
             Load::Own(own) => own.run().await,
-            Load::Tls(tls) => tls.run().await,
             Load::Post(post) => post.run().await,
+            Load::Flood(flood) => flood.run().await,
             Load::Start(start) => start.run().await,
             Load::Upstream { listen } => upstream::serve(listen).await,
         }

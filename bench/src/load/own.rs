@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::http::{Target, exchange, head};
+use crate::http::{Target, exchange};
 use crate::process::Server;
+use crate::subscriber::{Subscriber, Way};
 use crate::tell;
 use crate::upstream::account_of;
 
@@ -46,6 +46,8 @@ pub(crate) struct Own {
     /// For how long.
     #[arg(long, default_value_t = 10)]
     seconds: u32,
+    #[command(flatten)]
+    way: Way,
     #[command(flatten)]
     server: Server,
 }
@@ -116,15 +118,9 @@ impl Own {
         self.of(template, n).parse().map_err(io::Error::other)
     }
 
-    async fn open(&self, n: usize) -> io::Result<TcpStream> {
-        let target = self.target(&self.url, n)?;
-        let headers =
-            [format!("Authorization: {}", credential(n)), "Accept: text/event-stream".to_owned()];
-        let mut stream = target.connect(n, None).await?;
-        let request = target.request("GET", &headers, "");
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
-        head(&mut stream).await?;
-        Ok(stream)
+    async fn open(&self, n: usize) -> io::Result<Subscriber> {
+        let headers = [format!("Authorization: {}", credential(n))];
+        self.way.open(&self.target(&self.url, n)?, &headers, n, None).await
     }
 
     /// Makes changes on one connection at its share of the rate.
@@ -150,20 +146,12 @@ impl Own {
 }
 
 impl Waiting {
-    /// Whatever comes on a stream while its user waits is what they wait for.
-    async fn read(self: Rc<Self>, n: usize, stream: TcpStream) {
-        while stream.readable().await.is_ok() {
-            let mut buffer = [0; 2048];
-            match stream.try_read(&mut buffer) {
-                Ok(0) => break,
-                Ok(_) => {
-                    if let Some(since) = self.since.borrow_mut()[n].take() {
-                        let delay = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
-                        self.delays.borrow_mut().saturating_record(delay);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => break,
+    /// An event that comes on a stream while its user waits is what they wait for.
+    async fn read(self: Rc<Self>, n: usize, mut stream: Subscriber) {
+        while stream.events().await.is_ok() {
+            if let Some(since) = self.since.borrow_mut()[n].take() {
+                let delay = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.delays.borrow_mut().saturating_record(delay);
             }
         }
         self.lost.set(self.lost.get() + 1);

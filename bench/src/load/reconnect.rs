@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::http::{Target, exchange, receive};
+use crate::http::{Target, exchange};
 use crate::streams::{PATIENCE, SETTLE, Subject, Tally, count};
 use crate::tell;
 
@@ -29,11 +29,11 @@ impl Reconnect {
         let Self { mut subject, streams, count: upstream } = self;
         let tally = Rc::new(Tally::new()?);
         let mut open = subject.open(&tally, streams, 0).await?;
-        let (mut witness, _) = subject.stream(0, None, None).await?;
+        let mut witness = subject.stream(0, None, None).await?;
         subject.events(&tally, streams, 1).await?;
         let mut told = Vec::new();
         let id = loop {
-            receive(&mut witness, &mut told).await?;
+            witness.receive(&mut told).await?;
             let text = String::from_utf8_lossy(&told);
             let id = text.split_once("\nid:").and_then(|(_, rest)| rest.split_once('\n'));
             if let Some((id, _)) = id {

@@ -1,6 +1,6 @@
-//! Event streams: what each costs while it is idle, and what an event to all of them costs.
+//! Streams of events: what each costs while it is idle, and what an event to all of them costs.
 //!
-//! A stream is a socket and a task here; what it receives is counted, not kept.
+//! A stream is a [`Subscriber`] here, an event stream or a WebSocket, with a task of its own.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -8,12 +8,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::http::{Target, exchange, head};
+use crate::http::{Target, exchange};
 use crate::process::{Memory, Server};
+use crate::subscriber::{Subscriber, Way};
 use crate::tell;
 
 /// Connections that are being opened at a time.
@@ -29,7 +29,7 @@ const RETURN: Duration = Duration::from_secs(30);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The smallest receive buffer that the kernel grants (socket(7)).
-const LEAST_BUFFER: u32 = 2304;
+pub(crate) const LEAST_BUFFER: u32 = 2304;
 
 /// Whom streams are opened at, and what makes an event for all of them.
 #[derive(Debug, Clone, clap::Args)]
@@ -46,6 +46,8 @@ pub(crate) struct Subject {
     /// The body of that request; a POST.
     #[arg(long, default_value = "")]
     pub(crate) body: String,
+    #[command(flatten)]
+    way: Way,
     #[command(flatten)]
     server: Server,
 }
@@ -88,9 +90,6 @@ pub(crate) struct Stall {
     #[arg(long, default_value_t = 500)]
     events: usize,
 }
-
-/// A stream, and its first bytes.
-pub(crate) type Opened = (TcpStream, Vec<u8>);
 
 /// What arrives at all streams.
 #[derive(Debug)]
@@ -190,7 +189,7 @@ impl Subject {
         users: usize,
     ) -> io::Result<JoinSet<()>> {
         let mut running = JoinSet::new();
-        let mut opening: JoinSet<io::Result<Opened>> = JoinSet::new();
+        let mut opening: JoinSet<io::Result<Subscriber>> = JoinSet::new();
         for n in 0..streams + OPENING {
             if n >= OPENING
                 && let Some(stream) = opening.join_next().await
@@ -211,24 +210,19 @@ impl Subject {
         Ok(running)
     }
 
-    /// Opens one stream, as far as the response's head; what came along with that is given, too.
+    /// Opens one stream.
     pub(crate) async fn stream(
         &self,
         n: usize,
         user: Option<usize>,
         buffer: Option<u32>,
-    ) -> io::Result<Opened> {
+    ) -> io::Result<Subscriber> {
         let mut headers = self.headers.clone();
-        headers.push("Accept: text/event-stream".to_owned());
         if let Some(user) = user {
             headers.retain(|header| !header.starts_with("Authorization:"));
             headers.push(format!("Authorization: Bearer {user:01000}"));
         }
-        let mut stream = self.url.connect(n, buffer).await?;
-        let request = self.url.request("GET", &headers, "");
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
-        let first = head(&mut stream).await?;
-        Ok((stream, first))
+        self.way.open(&self.url, &headers, n, buffer).await
     }
 
     /// Makes events, each when the one before has reached all; the median of how many milliseconds
@@ -285,27 +279,10 @@ impl Tally {
     }
 
     /// Counts what arrives on one stream.
-    async fn read(self: Rc<Self>, (stream, first): Opened) {
-        let (mut round, mut matched) = (0, 0);
-        let events = data_lines(&first, &mut matched);
-        drop(first);
-        if events > 0 {
+    async fn read(self: Rc<Self>, mut stream: Subscriber) {
+        let mut round = 0;
+        while let Ok(events) = stream.events().await {
             self.arrived(events, &mut round);
-        }
-        while stream.readable().await.is_ok() {
-            // Not held while waiting: ten thousand of them would be.
-            let mut buffer = [0; 2048];
-            match stream.try_read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => {
-                    let events = data_lines(&buffer[..length], &mut matched);
-                    if events > 0 {
-                        self.arrived(events, &mut round);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => break,
-            }
         }
         self.lost.set(self.lost.get() + 1);
     }
@@ -332,23 +309,6 @@ fn histogram() -> io::Result<Histogram<u64>> {
     Histogram::new_with_max(60_000_000, 3).map_err(io::Error::other)
 }
 
-/// How many `data` fields begin in `bytes`; `matched` carries a part of the word over to the next.
-fn data_lines(bytes: &[u8], matched: &mut usize) -> u64 {
-    const WORD: &[u8] = b"data:";
-    let mut lines = 0;
-    for byte in bytes {
-        *matched = match WORD.get(*matched) {
-            Some(wanted) if wanted == byte => *matched + 1,
-            _ => usize::from(WORD.first() == Some(byte)),
-        };
-        if *matched == WORD.len() {
-            lines += 1;
-            *matched = 0;
-        }
-    }
-    lines
-}
-
 pub(crate) fn per_stream(name: &str, now: Memory, before: Memory, streams: usize) {
     let private = difference(now.private, before.private);
     let resident = difference(now.resident, before.resident);
@@ -356,7 +316,7 @@ pub(crate) fn per_stream(name: &str, now: Memory, before: Memory, streams: usize
     tell(&format!("{name}_resident_bytes_per_stream"), resident / count(streams));
 }
 
-fn difference(now: u64, before: u64) -> f64 {
+pub(crate) fn difference(now: u64, before: u64) -> f64 {
     count(now) - count(before)
 }
 

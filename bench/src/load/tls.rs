@@ -1,76 +1,46 @@
-//! Event streams over TLS: what each costs the server while it is idle (M4).
+//! TLS 1.3 for connections of the load.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::sleep;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use crate::http::Target;
-use crate::process::Server;
-use crate::streams::per_stream;
+/// The certificate of a server, for `localhost`; read from the file of that name.
+#[derive(Debug, Clone)]
+pub(crate) struct Certificate(Arc<ClientConfig>);
 
-/// How long a server may settle before it is looked at.
-const SETTLE: Duration = Duration::from_secs(3);
+impl FromStr for Certificate {
+    type Err = String;
 
-/// See [`crate::Load::Tls`].
-#[derive(Debug, clap::Args)]
-pub(crate) struct Tls {
-    /// Where streams are opened: `http://` and a numeric address, all the same.
-    #[arg(long)]
-    url: Target,
-    /// Header lines of every request.
-    #[arg(long = "header")]
-    headers: Vec<String>,
-    /// The server's certificate, for `localhost`.
-    #[arg(long)]
-    certificate: PathBuf,
-    /// How many streams.
-    #[arg(long)]
-    streams: usize,
-    #[command(flatten)]
-    server: Server,
-}
-
-impl Tls {
-    pub(crate) async fn run(self) -> io::Result<()> {
-        let connector = self.connector()?;
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        let request = self.url.request("GET", &self.headers, "");
-        let before = self.server.memory()?;
-        let mut open = Vec::new();
-        for n in 0..self.streams {
-            let stream = self.url.connect(n, None).await?;
-            let mut stream = connector.connect(name.clone(), stream).await?;
-            stream.write_all(request.as_bytes()).await?;
-            let mut first = [0; 512];
-            let read = stream.read(&mut first).await?;
-            if !first[..read].starts_with(b"HTTP/1.1 200") {
-                return Err(io::Error::other(String::from_utf8_lossy(&first[..read]).into_owned()));
-            }
-            open.push(stream);
-        }
-        sleep(SETTLE).await;
-        per_stream("idle", self.server.memory()?, before, self.streams);
-        Ok(())
-    }
-
-    fn connector(&self) -> io::Result<TlsConnector> {
+    fn from_str(path: &str) -> Result<Self, String> {
         let mut roots = rustls::RootCertStore::empty();
-        let certificate =
-            CertificateDer::from_pem_file(&self.certificate).map_err(io::Error::other)?;
-        roots.add(certificate).map_err(io::Error::other)?;
+        let certificate = CertificateDer::from_pem_file(Path::new(path));
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(io::Error::other)?
+            .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(TlsConnector::from(Arc::new(config)))
+        // As many clients as connections: none comes back.
+        config.resumption = Resumption::disabled();
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+impl Certificate {
+    /// TLS on a connection.
+    pub(crate) async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        TlsConnector::from(Arc::clone(&self.0)).connect(name, stream).await
     }
 }
