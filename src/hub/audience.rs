@@ -4,8 +4,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::codec::Codec;
 use super::probes::Probes;
-use super::view::{Codec, View};
+use super::view::View;
 use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::config::AccountScope;

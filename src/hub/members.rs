@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::audience::{Audience, Hub, Inner, TooMany, Wish};
-use super::view::{Codec, Subscriber, View};
+use super::codec::Codec;
+use super::view::{Subscriber, View};
 use super::wake::Wake;
 use crate::auth::{CredentialKey, Principal};
 use crate::state::fact::AccountKey;

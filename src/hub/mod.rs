@@ -19,12 +19,14 @@
 //! | [`act`] | does what the tracker decides |
 //! | [`changes`] | what the hub is told |
 //! | [`view`] | members, encoded events, what is pending |
+//! | [`codec`] | what a stream has to say, as bytes |
 //! | [`wake`] | a subscriber's bell |
 //! | [`probes`] | the accounts upstream must be asked about |
 
 mod act;
 mod audience;
 mod changes;
+mod codec;
 mod members;
 pub mod probes;
 mod view;
@@ -32,7 +34,8 @@ mod wake;
 
 pub use audience::{Hub, Limits, TooMany, Wish};
 pub use changes::{ProbeSubject, Seen};
-pub use view::{Codec, Pending, Subscriber};
+pub use codec::{Codec, Pending};
+pub use view::Subscriber;
 pub use wake::Wake;
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ use crate::telemetry::metrics::Metrics;
 /// until it takes its responses (hostile.md S5).
 const MOST_UNDER_WAY: usize = 32;
 
+/// Pings that wait for their answers.
+const MOST_PONGS: usize = 32;
+
 /// Bytes of a message in the making that need no place in memory of their own.
 const FREE: usize = 1024;
 
@@ -98,8 +101,8 @@ pub struct Connection<A> {
     pushes: bool,
     /// When the client last asked for something, or was last answered.
     active: Moment,
-    /// Our close frame is out, and the client's is waited for until then.
-    closing: Option<Moment>,
+    /// How long the client's close frame is waited for, once ours is out; before that, for ever.
+    closing: Moment,
 }
 
 /// What is under way on a connection.
@@ -112,8 +115,9 @@ struct Work {
     writing: Option<Place>,
     /// The last frame, which goes before all others.
     close: Option<Bytes>,
-    /// The answer to the last ping (RFC 6455 §5.5.3 lets the others go unanswered).
-    pong: Option<Bytes>,
+    /// Answers to pings. When full ([`MOST_PONGS`]): the oldest ping goes unanswered, as RFC 6455
+    /// §5.5.3 allows.
+    pongs: VecDeque<Bytes>,
     /// A message in the making: what it occupies, and when it began.
     partial: Option<(Place, Moment)>,
 }
@@ -123,11 +127,18 @@ impl Work {
         self.calls.len() + self.frames.len()
     }
 
+    fn pong(&mut self, frame: Bytes) {
+        if self.pongs.len() == MOST_PONGS {
+            self.pongs.pop_front();
+        }
+        self.pongs.push_back(frame);
+    }
+
     fn is_over(&self) -> bool {
         self.under_way() == 0
             && self.writing.is_none()
             && self.close.is_none()
-            && self.pong.is_none()
+            && self.pongs.is_empty()
             && self.partial.is_none()
     }
 }
@@ -145,14 +156,14 @@ impl<A: Application> Connection<A> {
             work: None,
             pushes: false,
             active: Moment::now(),
-            closing: None,
+            closing: Moment::NEVER,
         }
     }
 
     fn act(&mut self, output: Output<A::Request>) {
         match output {
             Output::Frame(frame) => match frame.first() {
-                Some(&PONG) => self.work().pong = Some(frame),
+                Some(&PONG) => self.work().pong(frame),
                 _ => self.work().frames.push_back((frame, None)),
             },
             Output::Close(frame) => self.close(frame),
@@ -257,10 +268,10 @@ impl<A: Application> Connection<A> {
         let work = self.work.as_mut()?;
         work.writing = None;
         if let Some(close) = work.close.take() {
-            self.closing = Some(Moment::now().after(CLOSE_TIMEOUT));
+            self.closing = Moment::now().after(CLOSE_TIMEOUT);
             return Some(close);
         }
-        work.pong.take()
+        work.pongs.pop_front()
     }
 
     /// Takes what calls have come to.
@@ -289,9 +300,9 @@ const PONG: u8 = 0x8a;
 
 impl<A: Application> Conversation for Connection<A> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(until) = self.closing {
+        if self.closing != Moment::NEVER {
             self.work = None;
-            if self.machine.is_closed() || self.feed.poll_until(until, cx).is_ready() {
+            if self.machine.is_closed() || self.feed.poll_until(self.closing, cx).is_ready() {
                 return Poll::Ready(None);
             }
             return Poll::Pending;
@@ -299,7 +310,7 @@ impl<A: Application> Conversation for Connection<A> {
         if self.feed.is_closing() {
             // Its last word was a close frame.
             self.machine.close();
-            self.closing = Some(Moment::now().after(CLOSE_TIMEOUT));
+            self.closing = Moment::now().after(CLOSE_TIMEOUT);
             return self.poll_next(cx);
         }
         self.collect(cx);

@@ -2,6 +2,7 @@
 //! upstream answers. Requests go the way of those by HTTP ([`Calls`]).
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use super::message::{self, Message, Request};
 use super::wire::{self, CloseCode, Deflate, Limits};
 use crate::api::Calls;
 use crate::api::memory::{Held, Place, Unread};
-use crate::auth::{CredentialKey, Principal};
+use crate::auth::Principal;
 use crate::config;
 use crate::http::body::BodyError;
 use crate::http::forwarded::{Origin, Peer};
@@ -44,20 +45,29 @@ pub struct Shared {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// One connection's side of it.
+/// Where clients think that we are: nearly always the same for all of them, so that they share it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Site {
+    /// `https` or `http`.
+    pub scheme: &'static str,
+    /// Host and port.
+    pub authority: Box<str>,
+    /// What goes behind a `sessionState`.
+    pub suffix: Arc<str>,
+}
+
+/// One connection's side of it. There are very many.
 pub struct Jmap {
     /// What all share.
     pub shared: Arc<Shared>,
-    /// By what the client authenticates.
-    pub key: CredentialKey,
-    /// Where the client is, and where it thinks we are.
-    pub origin: Origin,
-    /// What goes behind a `sessionState`.
-    pub suffix: Arc<str>,
-    /// The languages that the client understands (RFC 8620 §3.8).
-    pub language: Option<HeaderValue>,
+    /// Where the client thinks that we are.
+    pub site: Arc<Site>,
+    /// Where the client is; `None` on a Unix socket.
+    pub client: Option<IpAddr>,
+    /// The languages that the client understands (RFC 8620 §3.8). Boxed, since few programs say.
+    pub language: Option<Box<HeaderValue>>,
     /// The largest request, in bytes.
-    pub request_size: usize,
+    pub request_size: u32,
 }
 
 impl Application for Jmap {
@@ -87,7 +97,7 @@ impl Application for Jmap {
         subscriber: &Subscriber,
     ) -> impl Future<Output = Answer> + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        let (key, suffix) = (self.key, Arc::clone(&self.suffix));
+        let (key, suffix) = (subscriber.credential(), Arc::clone(&self.site.suffix));
         let principal = subscriber.principal();
         let parts = principal.as_deref().map(|principal| self.parts(principal));
         async move {
@@ -122,7 +132,8 @@ impl Application for Jmap {
     }
 
     fn limits(&self) -> Limits {
-        Limits { message: self.request_size, fragments: MOST_FRAGMENTS }
+        let message = usize::try_from(self.request_size).unwrap_or(usize::MAX);
+        Limits { message, fragments: MOST_FRAGMENTS }
     }
 
     fn size(request: &Request) -> usize {
@@ -144,12 +155,13 @@ impl Jmap {
         headers.extend(self.shared.headers.iter().cloned());
         principal.credentials.write(&mut headers);
         if let Some(language) = &self.language {
-            headers.insert(http::header::ACCEPT_LANGUAGE, language.clone());
+            headers.insert(http::header::ACCEPT_LANGUAGE, HeaderValue::clone(language));
         }
         // What proxies before us said of the client was judged at the handshake.
-        let tls = self.origin.scheme == "https";
-        let client = Peer { address: self.origin.client, tls, trusted: &[] };
-        client.write_forwarded(&mut headers, &self.origin);
+        let Site { scheme, authority, .. } = &*self.site;
+        let origin = Origin { client: self.client, scheme, authority: authority.to_string() };
+        let client = Peer { address: self.client, tls: *scheme == "https", trusted: &[] };
+        client.write_forwarded(&mut headers, &origin);
         // It came by a WebSocket, so it cannot have passed us before.
         let _ = write_via(&mut headers, Version::HTTP_11, &self.shared.via);
         let (mut parts, ()) = HttpRequest::new(()).into_parts();

@@ -32,12 +32,13 @@ pub mod wire;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use http::header::ACCEPT_LANGUAGE;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
 
 use self::connection::{Connection, Rules};
-use self::jmap::{Jmap, Shared};
+use self::jmap::{Jmap, Shared, Site};
 use crate::api::Calls;
 use crate::auth::Authority;
 use crate::config::Config;
@@ -62,6 +63,8 @@ pub struct WebSockets {
     limits: Arc<Limits>,
     rules: Arc<Rules>,
     shared: Arc<Shared>,
+    /// Nearly always the next one's, too.
+    last_site: Arc<ArcSwapOption<Site>>,
 }
 
 /// A WebSocket that is being opened.
@@ -103,7 +106,7 @@ impl WebSockets {
         let headers: Vec<(HeaderName, HeaderValue)> = config.upstream.headers.clone();
         let shared =
             Arc::new(Shared { calls, settings, via: config.downstream.via.clone(), headers });
-        Self { hub, authority, engine, plan, limits, rules, shared }
+        Self { hub, authority, engine, plan, limits, rules, shared, last_site: Arc::default() }
     }
 
     /// Judges a request to our WebSocket path: its form first, credentials second, limits last.
@@ -132,16 +135,29 @@ impl WebSockets {
         })?;
         let (engine, plan) = (Arc::clone(&self.engine), Arc::clone(&self.plan));
         let feed = Feed::new(subscriber, engine, plan, None, false);
+        let size = self.shared.calls.size_limit(Some(&principal));
         let jmap = Jmap {
             shared: Arc::clone(&self.shared),
-            key,
-            origin: origin.clone(),
-            suffix,
-            language: request.headers.get(ACCEPT_LANGUAGE).cloned(),
-            request_size: self.shared.calls.size_limit(Some(&principal)),
+            site: self.site(origin, suffix),
+            client: origin.client,
+            language: request.headers.get(ACCEPT_LANGUAGE).cloned().map(Box::new),
+            request_size: u32::try_from(size).unwrap_or(u32::MAX),
         };
         let connection = Connection::new(feed, handshake.deflate, jmap, Arc::clone(&self.rules));
         let limits = Arc::clone(&self.limits);
         Ok(Opened { connection, limits, response: handshake.response() })
+    }
+
+    /// The site as others have it, if it is theirs.
+    fn site(&self, origin: &Origin, suffix: Arc<str>) -> Arc<Site> {
+        let authority = origin.authority.as_str().into();
+        let site = Site { scheme: origin.scheme, authority, suffix };
+        let last = self.last_site.load();
+        if let Some(last) = last.as_ref().filter(|last| ***last == site) {
+            return Arc::clone(last);
+        }
+        let site = Arc::new(site);
+        self.last_site.store(Some(Arc::clone(&site)));
+        site
     }
 }
