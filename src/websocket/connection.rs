@@ -113,7 +113,7 @@ struct Work {
     frames: VecDeque<(Bytes, Option<Place>)>,
     /// What the frame that is being written occupies.
     writing: Option<Place>,
-    /// The last frame, which goes before all others.
+    /// The last frame, once all others are out.
     close: Option<Bytes>,
     /// Answers to pings. When full ([`MOST_PONGS`]): the oldest ping goes unanswered, as RFC 6455
     /// §5.5.3 allows.
@@ -125,6 +125,12 @@ struct Work {
 impl Work {
     fn under_way(&self) -> usize {
         self.calls.len() + self.frames.len()
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let (frame, place) = self.frames.pop_front()?;
+        self.writing = place;
+        Some(frame)
     }
 
     fn pong(&mut self, frame: Bytes) {
@@ -204,10 +210,11 @@ impl<A: Application> Connection<A> {
         }
     }
 
-    /// Says the last word: what else is under way is not answered.
+    /// Says the last word, after what is said already: what else is under way is not answered.
     fn close(&mut self, frame: Bytes) {
         self.machine.close();
-        *self.work() = Work { close: Some(frame), ..Work::default() };
+        let work = self.work();
+        (work.calls, work.partial, work.close) = (JoinSet::new(), None, Some(frame));
     }
 
     fn work(&mut self) -> &mut Work {
@@ -263,15 +270,19 @@ impl<A: Application> Connection<A> {
         self.feed.wake_at(next);
     }
 
-    /// The next frame that need not wait for push: the end, or a sign of life.
+    /// The next frame that need not wait for push: a sign of life, or what is left before the end.
     fn urgent(&mut self) -> Option<Bytes> {
         let work = self.work.as_mut()?;
         work.writing = None;
-        if let Some(close) = work.close.take() {
-            self.closing = Moment::now().after(CLOSE_TIMEOUT);
-            return Some(close);
+        if let Some(pong) = work.pongs.pop_front() {
+            return Some(pong);
         }
-        work.pongs.pop_front()
+        work.close.as_ref()?;
+        if let Some(frame) = work.next() {
+            return Some(frame);
+        }
+        self.closing = Moment::now().after(CLOSE_TIMEOUT);
+        work.close.take()
     }
 
     /// Takes what calls have come to.
@@ -333,8 +344,7 @@ impl<A: Application> Conversation for Connection<A> {
             return Poll::Ready(Some(frame));
         }
         if let Some(work) = &mut self.work {
-            if let Some((frame, place)) = work.frames.pop_front() {
-                work.writing = place;
+            if let Some(frame) = work.next() {
                 return Poll::Ready(Some(frame));
             }
             if work.is_over() {

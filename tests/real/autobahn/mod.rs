@@ -28,7 +28,8 @@ fn passes(cases: &[impl AsRef<OsStr>], count: usize) {
     };
     let (passed, failed): (Vec<_>, Vec<_>) = results.lines().partition(passed);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(failed.is_empty() && passed.len() == count, "{} passed\n{errors}", passed.len());
+    let whole = failed.is_empty() && passed.len() == count;
+    assert!(whole, "{} passed, these did not: {failed:#?}\n{errors}", passed.len());
 }
 
 #[test]
