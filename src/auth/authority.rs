@@ -5,23 +5,22 @@
 //! ends.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, StatusCode};
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::attempts::Attempts;
 use super::credentials::{CredentialKey, Credentials, Keyring};
 use super::principal::{CapabilityLists, Principal};
-use super::refusals::{self, Refusals};
+use super::refusals::{self, Refusal, Refusals};
 use super::revalidate::Suspects;
 use crate::clock::Moment;
 use crate::config;
 use crate::drain::Drain;
-use crate::http::{Body, reply};
 use crate::jmap::problem::Problem;
 use crate::jmap::session::Session;
 use crate::upstream::Upstream;
@@ -36,41 +35,6 @@ const MOST_STRANGERS: usize = 64;
 
 /// How long an answer that is too old to open a stream still tells whose response we are reading.
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
-
-/// Why a credential opens nothing.
-#[derive(Debug, Clone)]
-pub enum Refusal {
-    /// Upstream refused it: its status, the headers that matter, and a short body, to be passed on.
-    Upstream(StatusCode, Box<HeaderMap>, Bytes),
-    /// Upstream could not be asked, or answered no Session.
-    Unavailable(Problem),
-}
-
-impl Refusal {
-    /// Whether upstream itself said no, as opposed to nothing.
-    #[must_use]
-    pub fn is_upstreams(&self) -> bool {
-        matches!(self, Self::Upstream(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, ..))
-    }
-
-    /// The response for the client: upstream's own where there is one (`WWW-Authenticate` included).
-    #[must_use]
-    pub fn response(self) -> Response<Body> {
-        match self {
-            Self::Upstream(status, headers, body) => {
-                let mut response = Response::new(Body::from(body));
-                *response.status_mut() = status;
-                *response.headers_mut() = *headers;
-                response
-            }
-            Self::Unavailable(problem) => {
-                let mut response = reply::problem(&problem);
-                response.headers_mut().insert(RETRY_AFTER, 5.into());
-                response
-            }
-        }
-    }
-}
 
 /// What upstream says of a credential.
 pub type Answer = Result<Arc<Principal>, Refusal>;
@@ -102,6 +66,7 @@ pub struct Authority {
     session_size: usize,
     drain: Drain,
     suspects: Suspects,
+    attempts: Attempts,
     strangers: Semaphore,
     /// Held for map operations only, never across an await.
     inner: Mutex<Inner>,
@@ -118,7 +83,18 @@ impl Authority {
     ) -> Self {
         let (keyring, inner) = (Keyring::default(), Mutex::default());
         let (suspects, strangers) = (Suspects::default(), Semaphore::new(MOST_STRANGERS));
-        Self { upstream, keyring, settings, session_size, drain, suspects, strangers, inner }
+        let attempts = Attempts::new(settings.failures);
+        Self {
+            upstream,
+            keyring,
+            settings,
+            session_size,
+            drain,
+            suspects,
+            attempts,
+            strangers,
+            inner,
+        }
     }
 
     /// `[auth]`.
@@ -133,22 +109,34 @@ impl Authority {
         self.keyring.key(headers)
     }
 
-    /// Who `headers` authenticate as: remembered for `auth.cache`, else asked.
+    /// Who `headers` authenticate as, that come from a client at this address: remembered for
+    /// `auth.cache`, else asked.
     ///
     /// # Errors
-    /// A [`Refusal`], remembered for `auth.negative_cache`.
+    /// A [`Refusal`]; upstream's is remembered for `auth.negative_cache`.
     pub async fn authenticate(
         self: &Arc<Self>,
         headers: &HeaderMap,
+        client: Option<IpAddr>,
     ) -> Result<(CredentialKey, Arc<Principal>), Refusal> {
         // Without a credential upstream is asked all the same: its 401 says how to authenticate.
-        let key = self.key(headers).unwrap_or(CredentialKey(0));
-        if let Some(answer) = self.remembered(key) {
-            return answer.map(|principal| (key, principal));
-        }
-        let credentials = Arc::new(Credentials::from_headers(headers));
+        let brought = self.key(headers);
+        let key = brought.unwrap_or(CredentialKey(0));
         let is_stranger = self.known(key).is_none();
-        let answer = answer(self.asking(key, credentials, !is_stranger)).await;
+        let guesses = is_stranger && brought.is_some();
+        if guesses && let Some(wait) = self.attempts.wait(client, Moment::now()) {
+            return Err(Refusal::Later(wait));
+        }
+        let answer = match self.remembered(key) {
+            Some(answer) => answer,
+            None => {
+                let credentials = Arc::new(Credentials::from_headers(headers));
+                answer(self.asking(key, credentials, !is_stranger)).await
+            }
+        };
+        if guesses && answer.as_ref().is_err_and(Refusal::is_upstreams) {
+            self.attempts.failed(client, Moment::now());
+        }
         answer.map(|principal| (key, principal))
     }
 

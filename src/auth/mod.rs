@@ -6,11 +6,13 @@
 //! | [`credentials`] | what a client authenticates by, as an opaque secret and as a key for maps |
 //! | [`principal`] | whom upstream takes it for, and which accounts that is |
 //! | [`authority`] | asks upstream, remembers the answer for a while, once for all who ask |
+//! | [`attempts`] | who guesses |
 //! | `refusals` | what upstream said no by, for a moment |
 //! | [`revalidate`] | asks again while streams live on the answer |
 //! | [`browser`] | what browsers authenticate by where they can set no `Authorization` |
 //! | [`tickets`] | credentials sealed for a URL |
 
+pub mod attempts;
 pub mod authority;
 pub mod browser;
 pub mod credentials;
@@ -19,7 +21,8 @@ mod refusals;
 pub mod revalidate;
 pub mod tickets;
 
-pub use authority::{Authority, Refusal};
+pub use authority::Authority;
 pub use credentials::{CredentialKey, Credentials};
 pub use principal::Principal;
+pub use refusals::Refusal;
 pub use tickets::Tickets;

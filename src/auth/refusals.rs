@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::authority::Refusal;
 use super::credentials::CredentialKey;
 use crate::clock::Moment;
+use crate::http::{Body, reply};
+use crate::jmap::problem::Problem;
 use crate::upstream::Fetched;
 
 /// Refusals remembered at most. When full: expired ones go, then a new one is not remembered.
@@ -21,6 +22,45 @@ const MOST: usize = 1000;
 /// Bytes of a refusal's body. A larger one is a page for people, and left out: half of it helps
 /// nobody.
 const LARGEST_BODY: usize = 4096;
+
+/// Why a credential opens nothing.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    /// Upstream refused it: its status, the headers that matter, and a short body, to be passed on.
+    Upstream(StatusCode, Box<HeaderMap>, Bytes),
+    /// Upstream could not be asked, or answered no Session.
+    Unavailable(Problem),
+    /// Upstream was not asked: too many have failed where this client is. One may try again after this
+    /// time.
+    Later(Duration),
+}
+
+impl Refusal {
+    /// Whether upstream itself said no, as opposed to nothing.
+    #[must_use]
+    pub fn is_upstreams(&self) -> bool {
+        matches!(self, Self::Upstream(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, ..))
+    }
+
+    /// The response for the client: upstream's own where there is one (`WWW-Authenticate` included).
+    #[must_use]
+    pub fn response(self) -> Response<Body> {
+        match self {
+            Self::Upstream(status, headers, body) => {
+                let mut response = Response::new(Body::from(body));
+                *response.status_mut() = status;
+                *response.headers_mut() = *headers;
+                response
+            }
+            Self::Unavailable(problem) => reply::problem_retry(&problem, 5),
+            Self::Later(wait) => {
+                let detail = "too many sign-ins have failed at your address; wait, then try again";
+                let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+                reply::problem_retry(&Problem::new(429, detail), seconds)
+            }
+        }
+    }
+}
 
 /// See the module.
 #[derive(Default)]

@@ -16,6 +16,8 @@ pub struct Auth {
     pub cache: Duration,
     /// How long a refused one is refused without asking again.
     pub negative_cache: Duration,
+    /// Failed sign-ins of one address before strangers there must wait; zero for no limit.
+    pub failures: u32,
     /// How often the credential behind a live stream is asked about again.
     pub revalidate: Duration,
     /// How long streams outlive an upstream that cannot be asked.
@@ -60,6 +62,7 @@ pub(super) fn auth(
     let cache = time(reader, "auth.cache", Range::times(Duration::ZERO, MINUTE));
     let negative_cache =
         time(reader, "auth.negative_cache", Range::times(Duration::ZERO, SECOND * 2));
+    let failures = reader.amount("auth.failures", Range::counts(0, 10_000).or_zero("for no limit"));
     let revalidate = time(reader, "auth.revalidate", Range::times(SECOND, DAY));
     let grace = time(reader, "auth.grace", Range::times(Duration::ZERO, DAY));
     let cookies = reader.boolean("auth.cookies");
@@ -69,6 +72,7 @@ pub(super) fn auth(
     Some(Auth {
         cache: cache?,
         negative_cache: negative_cache?,
+        failures: u32::try_from(failures?).unwrap_or(u32::MAX),
         revalidate: revalidate?,
         grace: grace?,
         cookies: cookies?,

@@ -198,7 +198,7 @@ impl Dispatch {
             if route == Route::WebSocket {
                 return self.open_web_socket(request, from).await;
             }
-            return self.event_sources.serve(&request.into_parts().0).await;
+            return self.event_sources.serve(&request.into_parts().0, origin.client).await;
         }
         if request.method() == Method::CONNECT {
             return reply::problem(&Problem::new(405, "there is no WebSocket at this path"));

@@ -12,6 +12,7 @@
 pub mod encode;
 pub mod query;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,9 +66,9 @@ impl EventSources {
         Self { hub, authority, engine, settings, plan }
     }
 
-    /// Answers a request to our event source path. Parameters are judged first, credentials second,
+    /// Answers a request to our event source path, of a client at this address. Parameters are judged first, credentials second,
     /// limits last.
-    pub async fn serve(&self, request: &Parts) -> Response<Body> {
+    pub async fn serve(&self, request: &Parts, client: Option<IpAddr>) -> Response<Body> {
         // T-SSE-12.
         if request.method != Method::GET {
             return reply::method_not_allowed("GET");
@@ -77,10 +78,11 @@ impl EventSources {
             Ok(query) => query,
             Err(problem) => return reply::problem(&problem),
         };
-        let (credential, principal) = match self.authority.authenticate(&request.headers).await {
-            Ok(known) => known,
-            Err(refusal) => return refusal.response(),
-        };
+        let (credential, principal) =
+            match self.authority.authenticate(&request.headers, client).await {
+                Ok(known) => known,
+                Err(refusal) => return refusal.response(),
+            };
         if !self.engine.has_room() {
             let problem = Problem::new(503, "the proxy holds as many streams as it may");
             return reply::problem_retry(&problem, RETRY_SECONDS);

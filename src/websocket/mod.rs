@@ -121,7 +121,7 @@ impl WebSockets {
         suffix: Arc<str>,
     ) -> Result<Opened, Box<Response<Body>>> {
         let handshake = handshake::judge(request, self.shared.settings.compression)?;
-        let authenticated = self.authority.authenticate(&request.headers).await;
+        let authenticated = self.authority.authenticate(&request.headers, origin.client).await;
         let (key, principal) = authenticated.map_err(|refusal| Box::new(refusal.response()))?;
         if !self.engine.has_room() {
             let problem = Problem::new(503, "the proxy holds as many streams as it may");

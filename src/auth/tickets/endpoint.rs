@@ -22,7 +22,7 @@ impl Tickets {
         if request.method != allowed {
             return reply::method_not_allowed(if ticket.is_some() { "DELETE" } else { "POST" });
         }
-        let principal = match self.authority.authenticate(&request.headers).await {
+        let principal = match self.authority.authenticate(&request.headers, client).await {
             Ok((_, principal)) => principal,
             Err(refusal) => return refusal.response(),
         };

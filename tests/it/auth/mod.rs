@@ -52,14 +52,14 @@ impl Asked {
             let mut headers = bearer(user);
             headers.insert(COOKIE, format!("visit={number}").parse().unwrap());
             let authority = Arc::clone(&self.authority);
-            strangers.spawn(async move { authority.authenticate(&headers).await.is_ok() });
+            strangers.spawn(async move { authority.authenticate(&headers, None).await.is_ok() });
         }
         strangers
     }
 
     /// A client comes.
     async fn authenticate(&self, user: &str) -> Result<(CredentialKey, Arc<Principal>), Refusal> {
-        self.authority.authenticate(&bearer(user)).await
+        self.authority.authenticate(&bearer(user), None).await
     }
 
     /// Upstream is asked, whatever is remembered.
@@ -278,5 +278,37 @@ async fn a_refusal_told_by_others_has_live_streams_looked_at_again() {
     rig.upstream.mail(|mail| mail.refuse("alice"));
     assert_eq!(rig.ask("HEAD", SESSION, "alice").await.status(), 401);
     assert!(stream.next().await.is_none(), "a whole response");
+    rig.end().await;
+}
+
+/// hostile.md X5: who guesses is held up by upstream's first answers, and nobody else is.
+#[tokio::test]
+async fn who_guesses_is_stopped_and_others_are_not() {
+    let rig = Rig::start(|config| {
+        config.auth.failures = 3;
+        config.downstream.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    })
+    .await;
+    let try_as = async |user: &str, client: &str, path: &str| {
+        let mut request = asking("GET", &format!("{path}?{ALL}"), user);
+        request.headers_mut().insert("x-forwarded-for", client.parse().unwrap());
+        let read = async |response: http::Response<hyper::body::Incoming>| {
+            Ok((response.status().as_u16(), response.headers().contains_key(RETRY_AFTER)))
+        };
+        exchange_by(rig.address, request, read).await.unwrap()
+    };
+    assert_eq!(try_as("alice", "203.0.113.7", EVENT_SOURCE).await.0, 200);
+    for guess in ["a", "b", "c"] {
+        assert_eq!(try_as(guess, "203.0.113.7", EVENT_SOURCE).await.0, 401);
+    }
+    let asked = rig.upstream.times_asked(SESSION);
+    for guess in 0..100 {
+        let guess = format!("guess-{guess}");
+        assert_eq!(try_as(&guess, "203.0.113.7", EVENT_SOURCE).await, (429, true));
+    }
+    assert_eq!(rig.upstream.times_asked(SESSION), asked, "nobody asks upstream for them");
+    assert_eq!(try_as("bob", "203.0.113.7", EVENT_SOURCE).await.0, 429, "a stranger there");
+    assert_eq!(try_as("alice", "203.0.113.7", EVENT_SOURCE).await.0, 200, "known there");
+    assert_eq!(try_as("bob", "203.0.113.8", EVENT_SOURCE).await.0, 200, "elsewhere");
     rig.end().await;
 }

@@ -126,6 +126,23 @@ async fn a_user_has_only_so_many_streams_of_all_kinds() {
     rig.end().await;
 }
 
+/// hostile.md X5, on both transports together.
+#[tokio::test]
+async fn who_guesses_here_is_stopped_there() {
+    let rig = Rig::start(|config| {
+        config.auth.failures = 2;
+        config.downstream.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    })
+    .await;
+    let client = ("x-forwarded-for", "203.0.113.7");
+    for (guess, status) in [("a", 401), ("b", 401), ("c", 429)] {
+        let guess = format!("Bearer {guess}");
+        let refused = Ws::try_open(rig.address, &[("authorization", &guess), client]).await;
+        assert_eq!(refused.err().unwrap().status(), status);
+    }
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn pages_of_other_origins_open_nothing() {
     let listed = "https://webmail.example";
