@@ -53,6 +53,8 @@ async fn accept(listener: std::net::TcpListener) {
     let open = async {
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
+            // As the product's listeners do.
+            stream.set_nodelay(true).expect("a socket");
             let mut stream = BufReader::new(stream);
             // Autobahn ends connections as it likes.
             if let Ok(deflate) = shake_hands(&mut stream).await {
