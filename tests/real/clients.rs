@@ -4,6 +4,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use serde_json::json;
+
 use crate::support::client::event_source_target;
 use crate::support::proxy::{Settings, free_address};
 use crate::support::{Client, Clients, Cyrus, Instant, Listener, PATIENCE, Proxy, http};
@@ -27,16 +29,48 @@ fn comes_through(scheme: &str, settings: Settings, listener: impl FnOnce(&Proxy)
         events
     });
     wait_for_a_comment(&format!("{scheme}://{}{target}", proxy.address));
+    hears_and_comes_back(&cyrus, &mut proxy, &mut alice);
+    drop(listener);
+    proxy.stop();
+}
 
+/// The same by WebSocket, where it first makes a call, and must answer pings. Gives what it says of the
+/// call.
+fn converses(listener: impl FnOnce(&Proxy) -> Listener) -> String {
+    let cyrus = Cyrus::shared();
+    let mut proxy = Proxy::before(&cyrus)
+        .set("PROBE__INTERVAL", "1s")
+        .set("WEBSOCKET__PING", "1s")
+        .set("WEBSOCKET__PONG_TIMEOUT", "1s")
+        .start();
+    let caller = proxy.caller("alice");
+    let mut listener = listener(&proxy);
+    let mut said = String::new();
+    let mut alice = Client::on_stream(&cyrus, &caller, "", || {
+        let events = listener.events();
+        let first = events.next(Instant::now() + PATIENCE).expect("an answer");
+        assert_eq!(first.name, "response", "{first:?}");
+        said = first.data;
+        events
+    });
+    // One opened now has been pinged often enough to be given up if it did not answer.
+    let mut bob = Client::connect(&cyrus, &proxy.address, "bob");
+    bob.web_socket().wait_for_pings(3);
+    bob.agrees_with_server();
+    drop(bob);
+    hears_and_comes_back(&cyrus, &mut proxy, &mut alice);
+    drop(listener);
+    proxy.stop();
+    said
+}
+
+fn hears_and_comes_back(cyrus: &Cyrus, proxy: &mut Proxy, alice: &mut Client) {
     cyrus.deliver("alice");
     alice.agrees_with_server();
     proxy.killed(|| cyrus.deliver("alice"));
     alice.agrees_with_server();
     cyrus.deliver("alice");
     alice.agrees_with_server();
-
-    drop(listener);
-    proxy.stop();
 }
 
 /// Returns when a stream opened now has been kept alive once: those that were open before it have
@@ -60,8 +94,25 @@ fn wait_for_a_comment(url: &str) {
 fn jmap_client_of_rust() {
     let clients = Clients::shared();
     comes_through("http", Proxy::before(&Cyrus::shared()), |proxy| {
-        Listener::jmap_client(&clients, &proxy.address, "alice")
+        Listener::jmap_client("event-source", &clients, &proxy.address, "alice")
     });
+}
+
+#[test]
+fn jmap_client_of_rust_by_websocket() {
+    let clients = Clients::shared();
+    let said =
+        converses(|proxy| Listener::jmap_client("websocket", &clients, &proxy.address, "alice"));
+    let mailboxes = Cyrus::shared().caller("alice").call(&[("Mailbox/get", json!({}))]);
+    let count = mailboxes[0]["list"].as_array().map_or(0, Vec::len);
+    assert_eq!(said, format!("{count} mailboxes"));
+}
+
+#[test]
+fn websockets_of_python() {
+    let clients = Clients::shared();
+    let said = converses(|proxy| Listener::websockets(&clients, &proxy.address, "alice"));
+    assert_eq!(said, "jmap by permessage-deflate");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn the_six_steps_of_james_3491() {
 
     // What the one changes by its WebSocket is the very next that both hear.
     let (before, before_of_bob) = (alice.told().len(), bob.told().len());
-    let changed = flag(&mut alice, "$flagged");
+    let changed = alice.flag("$flagged", true);
     let told = ("alice".to_owned(), "Email".to_owned(), changed.clone());
     for (client, before) in [(&mut alice, before), (&mut bob, before_of_bob)] {
         client.learns("alice", "Email", &changed);
@@ -100,19 +100,6 @@ fn count(list: &Value) -> usize {
     list.as_array().map_or(0, Vec::len)
 }
 
-/// Sets a keyword of the newest mail through a client's WebSocket; gives the new state.
-fn flag(client: &mut Client, keyword: &str) -> String {
-    let newest = json!({
-        "sort": [{ "property": "receivedAt", "isAscending": false }],
-        "limit": 1,
-    });
-    let email = client.call(&[("Email/query", newest)])[0]["ids"][0].clone();
-    let email = email.as_str().expect("a mail");
-    let update = json!({ "update": { email: { format!("keywords/{keyword}"): true } } });
-    let answers = client.call(&[("Email/set", update)]);
-    answers[0]["newState"].as_str().expect("a new state").to_owned()
-}
-
 #[test]
 fn a_flag_set_by_websocket_reaches_event_sources_and_the_reverse() {
     let cyrus = Cyrus::shared();
@@ -124,7 +111,7 @@ fn a_flag_set_by_websocket_reaches_event_sources_and_the_reverse() {
     let mut bob = Client::listen(&cyrus, &proxy.address, "bob");
     let mut tablet = Client::connect(&cyrus, &proxy.address, "bob");
 
-    let state = flag(&mut desk, "$flagged");
+    let state = desk.flag("$flagged", true);
     for client in [&mut desk, &mut phone, &mut bob, &mut tablet] {
         client.learns("alice", "Email", &state);
     }
@@ -157,7 +144,7 @@ fn who_comes_back_with_its_push_state_learns_what_it_missed() {
     cyrus.deliver("alice");
     let mut proxy = Proxy::before(&cyrus).start();
     let mut alice = Client::connect(&cyrus, &proxy.address, "alice");
-    let state = flag(&mut alice, "$answered");
+    let state = alice.flag("$answered", true);
     alice.learns("alice", "Email", &state);
 
     // To the same proxy, and to one that has never seen it.

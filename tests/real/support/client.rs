@@ -6,7 +6,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use serde_json::{Value, json};
 
 use super::event_source::{Event, EventSource};
-use super::jmap::{Caller, States, TYPES, results};
+use super::jmap::{Caller, States, TYPES, change_keyword, new_state, newest_email, results};
 use super::web_socket::WebSocket;
 use super::{Cyrus, Instant, PATIENCE};
 
@@ -185,6 +185,13 @@ impl Client {
             assert_eq!(answer["requestId"], id.as_str(), "{answer}");
             return answer;
         }
+    }
+
+    /// Sets or clears a keyword of the newest mail, through its WebSocket; gives the new state.
+    pub(crate) fn flag(&mut self, keyword: &str, set: bool) -> String {
+        let email = self.call(&[newest_email()])[0]["ids"][0].clone();
+        let email = email.as_str().expect("a mail");
+        new_state(&self.call(&[change_keyword(email, keyword, set)]))
     }
 
     /// Its WebSocket.

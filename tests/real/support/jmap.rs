@@ -118,20 +118,13 @@ impl Caller {
 
     /// The id of this user's newest mail.
     pub(crate) fn newest_email(&self) -> String {
-        let newest = json!({
-            "sort": [{ "property": "receivedAt", "isAscending": false }],
-            "limit": 1,
-        });
-        let response = self.call(&[("Email/query", newest)]);
+        let response = self.call(&[newest_email()]);
         response[0]["ids"][0].as_str().expect("a mail").to_owned()
     }
 
     /// Sets or clears a keyword of a mail; gives the new state.
     pub(crate) fn flag(&self, email: &str, keyword: &str, set: bool) -> String {
-        let patch =
-            json!({ format!("keywords/{keyword}"): if set { json!(true) } else { Value::Null } });
-        let response = self.call(&[("Email/set", json!({ "update": { email: patch } }))]);
-        response[0]["newState"].as_str().expect("a new state").to_owned()
+        new_state(&self.call(&[change_keyword(email, keyword, set)]))
     }
 
     fn send(&self, method: &str, target: &str, body: &str) -> io::Result<http::Response> {
@@ -149,4 +142,24 @@ pub(crate) fn results(response: &Value) -> Vec<Value> {
     let responses = response["methodResponses"].as_array();
     let responses = responses.unwrap_or_else(|| panic!("no methodResponses: {response}"));
     responses.iter().map(|response| response[1].clone()).collect()
+}
+
+/// Asks for the id of the newest mail.
+pub(crate) fn newest_email() -> (&'static str, Value) {
+    let newest = json!({
+        "sort": [{ "property": "receivedAt", "isAscending": false }],
+        "limit": 1,
+    });
+    ("Email/query", newest)
+}
+
+/// Sets or clears a keyword of a mail.
+pub(crate) fn change_keyword(email: &str, keyword: &str, set: bool) -> (&'static str, Value) {
+    let value = if set { json!(true) } else { Value::Null };
+    ("Email/set", json!({ "update": { email: { format!("keywords/{keyword}"): value } } }))
+}
+
+/// What the one `Email/set` of a request led to.
+pub(crate) fn new_state(results: &[Value]) -> String {
+    results[0]["newState"].as_str().expect("a new state").to_owned()
 }

@@ -22,8 +22,6 @@ pub(crate) struct WebSocket {
     connection: tungstenite::WebSocket<TcpStream>,
     /// Messages that came before they were asked for.
     events: VecDeque<Event>,
-    /// Pings that came.
-    pings: u32,
 }
 
 impl WebSocket {
@@ -43,7 +41,7 @@ impl WebSocket {
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout on a socket");
         let opened = tungstenite::client(request, socket);
         let (connection, _) = opened.map_err(|error| format!("{url}: {error}"))?;
-        Ok(Self { connection, events: VecDeque::new(), pings: 0 })
+        Ok(Self { connection, events: VecDeque::new() })
     }
 
     /// Asks for changes of these types, of all if `null` (§4.3.5.2); after `push_state`, if any. Returns
@@ -56,15 +54,7 @@ impl WebSocket {
         self.say(&enable);
         // Messages are read in order.
         self.connection.send(Message::Ping(Bytes::new())).expect("a ping");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.read(deadline) {
-                Ok(Message::Pong(_)) => return,
-                Ok(Message::Text(text)) => self.events.push_back(event(&text)),
-                Ok(Message::Ping(_)) => self.pings += 1,
-                other => panic!("{other:?} instead of a pong"),
-            }
-        }
+        self.read_until("pong", |message| matches!(message, Message::Pong(_)));
     }
 
     /// Sends a message.
@@ -86,21 +76,17 @@ impl WebSocket {
         loop {
             match self.read(deadline)? {
                 Message::Text(text) => return Ok(event(&text)),
-                Message::Ping(_) => self.pings += 1,
+                Message::Ping(_) => {}
                 Message::Close(_) => return Err(RecvTimeoutError::Disconnected),
                 other => panic!("nobody asked for {other:?}"),
             }
         }
     }
 
-    /// Waits until the server has pinged so often.
+    /// Waits for so many pings.
     pub(crate) fn wait_for_pings(&mut self, count: u32) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.pings < count {
-            match self.read(deadline) {
-                Ok(Message::Ping(_)) => self.pings += 1,
-                other => panic!("{other:?} instead of ping {}", self.pings),
-            }
+        for _ in 0..count {
+            self.read_until("ping", |message| matches!(message, Message::Ping(_)));
         }
     }
 
@@ -108,6 +94,19 @@ impl WebSocket {
     pub(crate) fn close(&self) {
         // It may have ended already.
         let _ = self.connection.get_ref().shutdown(Shutdown::Both);
+    }
+
+    /// Reads on until such a message; what is said before it is kept.
+    fn read_until(&mut self, what: &str, is_it: fn(&Message) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.read(deadline) {
+                Ok(message) if is_it(&message) => return,
+                Ok(Message::Text(text)) => self.events.push_back(event(&text)),
+                Ok(Message::Ping(_)) => {}
+                other => panic!("{other:?} instead of a {what}"),
+            }
+        }
     }
 
     fn read(&mut self, deadline: Instant) -> Result<Message, RecvTimeoutError> {
