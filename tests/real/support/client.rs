@@ -173,6 +173,9 @@ impl Client {
         let id = format!("request {}", self.log.len());
         let mut request = self.proxy.request(methods);
         request["@type"] = json!("Request");
+        // As clients do that name every capability of the Session: the server has never heard of it.
+        let using = request["using"].as_array_mut().expect("a list");
+        using.push(json!("urn:ietf:params:jmap:websocket"));
         request["id"] = json!(id);
         self.web_socket().say(&request);
         let deadline = Instant::now() + PATIENCE;

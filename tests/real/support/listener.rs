@@ -40,7 +40,7 @@ impl Listener {
         Self::spawn(command)
     }
 
-    /// `event-source` or `fetch` of Chromium, in a page of the proxy's origin or of one that this
+    /// Chromium, listening in one of the ways of `browser_listener.py`, in a page of the proxy's origin or of one that this
     /// program serves at `page` (host:port).
     pub(crate) fn browser(how: &str, address: &str, user: &str, page: Option<&str>) -> Self {
         let mut command = Command::new("python3");
