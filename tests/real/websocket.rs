@@ -42,10 +42,10 @@ fn the_six_steps_of_james_3491() {
     // What the one changes by its WebSocket is the very next that both hear.
     let (before, before_of_bob) = (alice.told().len(), bob.told().len());
     let changed = alice.flag("$flagged", true);
-    let told = ("alice".to_owned(), "Email".to_owned(), changed.clone());
+    let told = [("alice".to_owned(), "Email".to_owned(), changed.clone())];
     for (client, before) in [(&mut alice, before), (&mut bob, before_of_bob)] {
         client.learns("alice", "Email", &changed);
-        assert_eq!(client.told()[before..], [told.clone()]);
+        assert_eq!(client.told()[before..], told);
         client.agrees_with_server();
     }
     proxy.stop();
