@@ -31,6 +31,10 @@ fn a_long_soak_loses_nothing() {
         match step % 16 {
             5 => redis.kill().end(),
             11 => {
+                // What it dies with untold, only the probe would find.
+                for client in clients.iter_mut().flatten() {
+                    client.agrees_with_server();
+                }
                 cyrus.kill().end();
                 // A change must not meet the moment in which the proxy still thinks it away.
                 proxy.wait_until_ready();
