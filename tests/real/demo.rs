@@ -29,6 +29,17 @@ fn the_page_shows_each_event_and_how_long_it_took() {
     for press in ["delivered", "shared", "marked"] {
         assert!(seen[press][0].as_f64().is_some_and(|shown| shown < 500.0), "{press}: {seen}");
     }
+    // The WebSocket: a request and its answer, then push.
+    let messages = seen["messages"].as_array().expect("messages");
+    let kinds: Vec<_> = messages.iter().map(|message| message[0].as_str()).collect();
+    let said = ["Request", "Response", "WebSocketPushEnable", "StateChange"];
+    assert_eq!(kinds, said.map(Some), "{seen}");
+    let message = |at: usize| -> Value {
+        let text = messages[at][1].as_str().unwrap_or_default();
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    };
+    assert_eq!(message(1)["requestId"], "R1", "{seen}");
+    assert!(message(3)["changed"]["alice"]["Email"].is_string(), "{seen}");
     assert!(seen["events"].as_u64().is_some_and(|events| events >= 4), "{seen}");
     assert!(seen["foreign"].as_str().is_some_and(|text| text.contains("told nothing")), "{seen}");
 

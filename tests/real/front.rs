@@ -26,6 +26,28 @@ fn events_pass_nginx_at_once() {
 }
 
 #[test]
+fn websockets_pass_nginx_both_ways() {
+    let cyrus = Cyrus::shared();
+    let proxy = Proxy::before(&cyrus).set("WEBSOCKET__PING", "1s").start();
+    let nginx = Nginx::before(&proxy.address);
+    cyrus.deliver("alice");
+    let mut phone = Client::connect(&cyrus, &nginx.address, "alice");
+    let mut desk = Client::connect(&cyrus, &nginx.address, "alice");
+
+    let state = desk.flag("$seen", true);
+    phone.learns("alice", "Email", &state);
+    // Pings outlast its patience with silence.
+    phone.web_socket().wait_for_pings(5);
+    let state = phone.flag("$seen", false);
+    phone.learns("alice", "Email", &state);
+    desk.learns("alice", "Email", &state);
+
+    phone.agrees_with_server();
+    desk.agrees_with_server();
+    proxy.stop();
+}
+
+#[test]
 fn curl_shows_events_as_they_come() {
     let cyrus = Cyrus::shared();
     let proxy = Proxy::before(&cyrus).start();

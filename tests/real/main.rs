@@ -39,3 +39,5 @@ mod premises;
 mod shared;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod websocket;

@@ -1,4 +1,5 @@
-//! Many changes of all kinds, and parts that die between them, against the delivery ledger.
+//! Many changes of all kinds, and parts that die between them, against the delivery ledger: each user
+//! listens by an event source and by a WebSocket.
 //!
 //! Lasts `SOAK_SECONDS`, a few by default: long enough to run each kind of step.
 
@@ -17,8 +18,9 @@ fn a_long_soak_loses_nothing() {
     let (cyrus, redis) = (Cyrus::shared(), Redis::shared());
     let _share = cyrus.share("alice", "bob");
     let mut proxy = Proxy::before(&cyrus).redis(&redis).start();
-    let mut clients =
-        USERS.map(|user| [0, 1].map(|_| Client::listen(&cyrus, &proxy.address, user)));
+    let mut clients = USERS.map(|user| {
+        [Client::listen, Client::connect].map(|listen| listen(&cyrus, &proxy.address, user))
+    });
     for user in USERS {
         cyrus.deliver(user);
     }
@@ -29,6 +31,10 @@ fn a_long_soak_loses_nothing() {
         match step % 16 {
             5 => redis.kill().end(),
             11 => {
+                // What it dies with untold, only the probe would find.
+                for client in clients.iter_mut().flatten() {
+                    client.agrees_with_server();
+                }
                 cyrus.kill().end();
                 // A change must not meet the moment in which the proxy still thinks it away.
                 proxy.wait_until_ready();
@@ -40,7 +46,7 @@ fn a_long_soak_loses_nothing() {
                 caller.call(&[("Mailbox/set", json!({ "destroy": [id] }))]);
             }
             4 | 9 | 15 => {
-                clients[step % USERS.len()][0].away(|| cyrus.deliver(user));
+                clients[step % USERS.len()][step % 2].away(|| cyrus.deliver(user));
             }
             2 | 7 | 13 => {
                 let email = caller.newest_email();

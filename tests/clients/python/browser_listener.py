@@ -1,11 +1,18 @@
 """Listens in a page of a headless Chromium, and prints each event as one of an event source.
 
-    browser_listener.py event-source|fetch ORIGIN USER PASSWORD [PAGE]
+    browser_listener.py HOW ORIGIN USER PASSWORD [PAGE]
 
 ORIGIN is the proxy's. Without PAGE the page is of that origin; with it, it is served at PAGE
-(host:port) by this program, and what it asks of ORIGIN is cross-origin. `event-source` uses the
-browser's EventSource, which can send no header: the browser knows the password from a visit, as after
-a person has typed it. `fetch` sends Authorization itself and connects again as EventSource does.
+(host:port) by this program, and what it asks of ORIGIN is cross-origin. HOW is one of
+
+    event-source   the browser's EventSource, which can send no header
+    websocket      its WebSocket, which cannot either; first it calls, and tells what that led to as an
+                   event named `response`
+    fetch          sends Authorization itself, and connects again as EventSource does
+
+The browser knows the password from a visit, as after a person has typed it. `event-source-ticket` and
+`websocket-ticket` do not need that: the page sends the password for a ticket. With
+`event-source-stolen` and `websocket-stolen` it was given the Session and a ticket by someone else.
 
 What the browser does not let the page have is printed as an event named `refused`.
 """
@@ -15,6 +22,7 @@ import json
 import signal
 import sys
 import threading
+import urllib.request
 
 from chromium import Chromium
 
@@ -23,29 +31,75 @@ page = sys.argv[5] if len(sys.argv) > 5 else None
 
 COMMON = """
 const ORIGIN = %(origin)s;
+const AUTHORIZATION = { Authorization: %(authorization)s };
 const tell = (event, data, id) => report(JSON.stringify({ event, data, id }));
 const address = (session) => session.eventSourceUrl
   .replace("{types}", "*").replace("{closeafter}", "no").replace("{ping}", "30");
-"""
-
-EVENT_SOURCE = COMMON + """
-(async () => {
-  const credentials = "include";
-  const session = await (await fetch(ORIGIN + "/.well-known/jmap", { credentials })).json();
-  const source = new EventSource(address(session), { withCredentials: true });
+const askSession = async (how) => (await fetch(ORIGIN + "/.well-known/jmap", how)).json();
+const askTicket = async (session) => {
+  const { generationEndpoint } = session.capabilities["com:linagora:params:jmap:ws:ticket"];
+  return (await (await fetch(generationEndpoint, { method: "POST", headers: AUTHORIZATION })).json()).value;
+};
+const listen = (url, how) => {
+  const source = new EventSource(url, how);
   source.addEventListener("state", (event) => tell("state", event.data, event.lastEventId));
   source.onmessage = (event) => tell("message", event.data, event.lastEventId);
   source.onerror = () => { if (source.readyState === EventSource.CLOSED) tell("refused", "closed", ""); };
-})().catch((error) => tell("refused", String(error), ""));
+};
+let pushState = null;
+const converse = (url) => new Promise((ended) => {
+  const socket = new WebSocket(url, "jmap");
+  const say = (message) => socket.send(JSON.stringify(message));
+  let opened = false;
+  socket.onopen = () => {
+    opened = true;
+    say({ "@type": "Request", id: "R1", using: ["urn:ietf:params:jmap:core"],
+      methodCalls: [["Core/echo", { text: "x".repeat(2000) }, "0"]] });
+  };
+  socket.onmessage = ({ data }) => {
+    const message = JSON.parse(data);
+    if (message["@type"] === "StateChange") {
+      pushState = message.pushState;
+      return tell("state", data, pushState);
+    }
+    const [[, { text }]] = message.methodResponses;
+    tell("response", `${text.length} by ${socket.protocol} and ${socket.extensions}`, "");
+    say({ "@type": "WebSocketPushEnable", dataTypes: null, ...(pushState && { pushState }) });
+  };
+  socket.onclose = ({ code }) => {
+    if (!opened) tell("refused", String(code), "");
+    ended();
+  };
+});
+const again = async (listen) => {
+  for (;;) {
+    await listen().catch(() => {});
+    await new Promise((later) => setTimeout(later, 100));
+  }
+};
 """
+
+SOCKET = """session.capabilities["urn:ietf:params:jmap:websocket"].url"""
+AS_VISITOR = """await askSession({ credentials: "include" })"""
+AS_CALLER = """await askSession({ headers: AUTHORIZATION })"""
+GIVEN = """%(session)s"""
+
+
+def page_that(session, does):
+    return COMMON + f"""
+(async () => {{
+  const session = {session};
+  {does}
+}})().catch((error) => tell("refused", String(error), ""));
+"""
+
 
 FETCH = COMMON + """
 (async () => {
-  const authorization = { Authorization: %(authorization)s };
-  const session = await (await fetch(ORIGIN + "/.well-known/jmap", { headers: authorization })).json();
+  const session = await askSession({ headers: AUTHORIZATION });
   let lastId = "";
-  const listen = async () => {
-    const headers = { ...authorization, Accept: "text/event-stream" };
+  await again(async () => {
+    const headers = { ...AUTHORIZATION, Accept: "text/event-stream" };
     if (lastId) headers["Last-Event-ID"] = lastId;
     const response = await fetch(address(session), { headers, cache: "no-store" });
     if (!response.ok) return tell("refused", String(response.status), "");
@@ -69,13 +123,24 @@ FETCH = COMMON + """
         }
       }
     }
-  };
-  for (;;) {
-    await listen().catch(() => {});
-    await new Promise((again) => setTimeout(again, 100));
-  }
+  });
 })().catch((error) => tell("refused", String(error), ""));
 """
+
+HOW = {
+    "event-source": page_that(AS_VISITOR, "listen(address(session), { withCredentials: true });"),
+    "event-source-ticket": page_that(
+        AS_CALLER, "listen(`${address(session)}&ticket=${await askTicket(session)}`);"
+    ),
+    "event-source-stolen": page_that(GIVEN, "listen(address(session) + '&ticket=%(ticket)s');"),
+    "websocket": page_that(GIVEN, f"await again(() => converse({SOCKET}));"),
+    "websocket-ticket": page_that(
+        AS_CALLER,
+        f"await again(async () => converse({SOCKET} + '?ticket=' + await askTicket(session)));",
+    ),
+    "websocket-stolen": page_that(GIVEN, f"await converse({SOCKET} + '?ticket=%(ticket)s');"),
+    "fetch": FETCH,
+}
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -98,12 +163,25 @@ def serve(address):
 # Ended by SIGTERM, it takes the browser with it.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
-script = (EVENT_SOURCE if how == "event-source" else FETCH) % {
+authorization = {"Authorization": f"Basic {credentials}"}
+
+
+def ask(url, **how):
+    return json.load(urllib.request.urlopen(urllib.request.Request(url, headers=authorization, **how)))
+
+
+session, ticket = ask(origin + "/.well-known/jmap"), None
+if how.endswith("-stolen"):
+    endpoint = session["capabilities"]["com:linagora:params:jmap:ws:ticket"]["generationEndpoint"]
+    ticket = ask(endpoint, method="POST")["value"]
+script = HOW[how] % {
     "origin": json.dumps(origin),
-    "authorization": json.dumps(f"Basic {credentials}"),
+    "authorization": json.dumps(authorization["Authorization"]),
+    "session": json.dumps(session),
+    "ticket": ticket,
 }
 with Chromium() as browser:
-    if how == "event-source" or not page:
+    if how in ("event-source", "websocket") or not page:
         browser.open(origin.replace("://", f"://{user}:{password}@", 1) + "/.well-known/jmap")
     if page:
         serve(page)

@@ -1,9 +1,10 @@
 """Uses the page of `jmap-push-proxy demo` as a person would, in a headless Chromium.
 
-    demo_page.py URL [PICTURE]
+    demo_page.py URL [PICTURES]
 
 Prints one JSON object: for each press of a button what the page shows as its latency, and what was
-measured beside it, in milliseconds; and what else it shows. PICTURE is a PNG of the page at the end.
+measured beside it, in milliseconds; and what else it shows. PICTURES is a folder for PNGs of the page at
+the end, on a wide screen and on a narrow one.
 """
 import base64
 import json
@@ -23,8 +24,20 @@ new MutationObserver(() => { watched.arrived ??= performance.now(); })
 
 LIVE = """
 new Promise((done) => {
-  const look = () => document.getElementById("status").dataset.state === "live" ? done(true)
+  const look = () => document.querySelectorAll(".status[data-state=live]").length === 2 ? done(true)
     : setTimeout(look, 10);
+  look();
+})
+"""
+
+# The messages of the WebSocket, oldest first, when there are so many.
+MESSAGES = """
+new Promise((done) => {
+  const look = () => {
+    const shown = [...document.querySelectorAll("#messages li:not(.empty)")].reverse();
+    shown.length < %d ? setTimeout(look, 10) : done(shown.map((item) =>
+      [item.querySelector(".name").innerText, item.querySelector("pre").innerText]));
+  };
   look();
 })
 """
@@ -47,7 +60,9 @@ new Promise((done) => {
 def press(browser, selector):
     """A click with the mouse in the middle of an element."""
     middle = json.loads(browser.run(
-        f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+        f"(() => {{ const button = document.querySelector({json.dumps(selector)});"
+        " button.scrollIntoView({ block: 'center' });"
+        " const box = button.getBoundingClientRect();"
         " return JSON.stringify([box.x + box.width / 2, box.y + box.height / 2]); })()"
     ))
     for what in ("mousePressed", "mouseReleased"):
@@ -78,11 +93,23 @@ with Chromium("--window-size=1280,900") as browser:
     press(browser, "[data-deliver=alice]")
     latency = browser.run(ARRIVED)
     seen["unannounced"] = [milliseconds(latency["shown"]), latency["measured"]]
+    press(browser, "#notify")
+    # The request as the page proposes it, then push of a mail.
+    said = 0
+    for button, messages in [("#send", 2), ("#push", 1), ("[data-deliver=alice]", 1)]:
+        press(browser, button)
+        said += messages
+        seen["messages"] = browser.run(MESSAGES % said)
     seen["events"] = browser.run("document.querySelectorAll('#events li.state').length")
-    if len(sys.argv) > 2:
+    for width in (1200, 400) if len(sys.argv) > 2 else ():
+        browser.ask(
+            "Emulation.setDeviceMetricsOverride", width=width, height=1000, deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         picture = browser.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        with open(sys.argv[2], "wb") as file:
+        with open(f"{sys.argv[2]}/{width}.png", "wb") as file:
             file.write(base64.b64decode(picture["data"]))
+    browser.ask("Emulation.clearDeviceMetricsOverride")
     # Bob does not see what is Alice's.
     press(browser, "[data-user=bob]")
     browser.run("new Promise((done) => setTimeout(done, 50))")

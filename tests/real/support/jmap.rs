@@ -59,13 +59,17 @@ impl Caller {
         let status = response.status;
         let text = response.text().expect("a whole answer");
         assert_eq!(status, 200, "{text}");
-        let answer: Value = serde_json::from_str(&text).expect("an answer in JSON");
-        let responses = answer["methodResponses"].as_array().expect("methodResponses");
-        responses.iter().map(|response| response[1].clone()).collect()
+        results(&serde_json::from_str(&text).expect("an answer in JSON"))
     }
 
     /// The same, whatever comes of it.
     pub(crate) fn try_call(&self, methods: &[(&str, Value)]) -> io::Result<http::Response> {
+        self.send("POST", "/jmap/", &self.request(methods).to_string())
+    }
+
+    /// The Request object (RFC 8620 §3.3) with these methods. Each is of the user's own account unless
+    /// it names another, and has its index for the call's id.
+    pub(crate) fn request(&self, methods: &[(&str, Value)]) -> Value {
         let calls: Vec<Value> = methods
             .iter()
             .enumerate()
@@ -77,15 +81,14 @@ impl Caller {
                 json!([name, arguments, index.to_string()])
             })
             .collect();
-        let request = json!({
+        json!({
             "using": [
                 "urn:ietf:params:jmap:core",
                 "urn:ietf:params:jmap:mail",
                 "urn:ietf:params:jmap:vacationresponse",
             ],
             "methodCalls": calls,
-        });
-        self.send("POST", "/jmap/", &request.to_string())
+        })
     }
 
     /// What `Foo/get` says now, for each of [`TYPES`] in every account of this user's Session.
@@ -115,20 +118,13 @@ impl Caller {
 
     /// The id of this user's newest mail.
     pub(crate) fn newest_email(&self) -> String {
-        let newest = json!({
-            "sort": [{ "property": "receivedAt", "isAscending": false }],
-            "limit": 1,
-        });
-        let response = self.call(&[("Email/query", newest)]);
+        let response = self.call(&[newest_email()]);
         response[0]["ids"][0].as_str().expect("a mail").to_owned()
     }
 
     /// Sets or clears a keyword of a mail; gives the new state.
     pub(crate) fn flag(&self, email: &str, keyword: &str, set: bool) -> String {
-        let patch =
-            json!({ format!("keywords/{keyword}"): if set { json!(true) } else { Value::Null } });
-        let response = self.call(&[("Email/set", json!({ "update": { email: patch } }))]);
-        response[0]["newState"].as_str().expect("a new state").to_owned()
+        new_state(&self.call(&[change_keyword(email, keyword, set)]))
     }
 
     fn send(&self, method: &str, target: &str, body: &str) -> io::Result<http::Response> {
@@ -139,4 +135,31 @@ impl Caller {
         ];
         http::send(&self.address, method, target, &headers, body)
     }
+}
+
+/// What the methods of a Response object (RFC 8620 §3.4) came to.
+pub(crate) fn results(response: &Value) -> Vec<Value> {
+    let responses = response["methodResponses"].as_array();
+    let responses = responses.unwrap_or_else(|| panic!("no methodResponses: {response}"));
+    responses.iter().map(|response| response[1].clone()).collect()
+}
+
+/// Asks for the id of the newest mail.
+pub(crate) fn newest_email() -> (&'static str, Value) {
+    let newest = json!({
+        "sort": [{ "property": "receivedAt", "isAscending": false }],
+        "limit": 1,
+    });
+    ("Email/query", newest)
+}
+
+/// Sets or clears a keyword of a mail.
+pub(crate) fn change_keyword(email: &str, keyword: &str, set: bool) -> (&'static str, Value) {
+    let value = if set { json!(true) } else { Value::Null };
+    ("Email/set", json!({ "update": { email: { format!("keywords/{keyword}"): value } } }))
+}
+
+/// What the one `Email/set` of a request led to.
+pub(crate) fn new_state(results: &[Value]) -> String {
+    results[0]["newState"].as_str().expect("a new state").to_owned()
 }

@@ -11,9 +11,23 @@ use super::parts::Clients;
 pub(crate) struct Listener(Child);
 
 impl Listener {
-    /// The crate jmap-client.
-    pub(crate) fn jmap_client(clients: &Clients, address: &str, user: &str) -> Self {
-        Self::start(&clients.jmap_client, &[&format!("http://{address}"), user, &password(user)])
+    /// The crate jmap-client, by `event-source` or `websocket`.
+    pub(crate) fn jmap_client(how: &str, clients: &Clients, address: &str, user: &str) -> Self {
+        let mut command = Command::new(&clients.jmap_client);
+        command.args([how, &format!("http://{address}"), user, &password(user)]);
+        Self::spawn(command)
+    }
+
+    /// The Python package websockets, which compresses.
+    pub(crate) fn websockets(clients: &Clients, address: &str, user: &str) -> Self {
+        let mut command = Command::new(&clients.python);
+        command.arg(program("websockets_listener.py"));
+        command.args([&format!("http://{address}"), user, &password(user)]);
+        // Instead of several seconds.
+        for delay in ["INITIAL", "MIN"] {
+            command.env(format!("WEBSOCKETS_BACKOFF_{delay}_DELAY"), "0.1");
+        }
+        Self::spawn(command)
     }
 
     /// The Python package jmapc, which speaks https only.
@@ -26,7 +40,7 @@ impl Listener {
         Self::spawn(command)
     }
 
-    /// `event-source` or `fetch` of Chromium, in a page of the proxy's origin or of one that this
+    /// Chromium, listening in one of the ways of `browser_listener.py`, in a page of the proxy's origin or of one that this
     /// program serves at `page` (host:port).
     pub(crate) fn browser(how: &str, address: &str, user: &str, page: Option<&str>) -> Self {
         let mut command = Command::new("python3");
@@ -38,12 +52,6 @@ impl Listener {
     /// What the library is told.
     pub(crate) fn events(&mut self) -> EventSource {
         EventSource::reading(self.0.stdout.take().expect("the program's output, taken once"))
-    }
-
-    fn start(program: &Path, words: &[&str]) -> Self {
-        let mut command = Command::new(program);
-        command.args(words);
-        Self::spawn(command)
     }
 
     /// What goes wrong is told on standard error, which a failing test shows.

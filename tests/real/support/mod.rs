@@ -17,6 +17,7 @@ pub(crate) mod listener;
 pub(crate) mod mail;
 pub(crate) mod parts;
 pub(crate) mod proxy;
+pub(crate) mod web_socket;
 
 /// How long a thing that must happen may take on a busy machine. Nothing waits this long unless it
 /// fails.

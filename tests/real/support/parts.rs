@@ -82,7 +82,7 @@ impl Redis {
 pub(crate) struct Clients {
     /// Has `cert.pem` and `key.pem`.
     pub(crate) home: PathBuf,
-    /// A Python that has jmapc and kosoku.
+    /// A Python that has jmapc, kosoku and websockets.
     pub(crate) python: PathBuf,
     /// The program that listens by the crate jmap-client.
     pub(crate) jmap_client: PathBuf,

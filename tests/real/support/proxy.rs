@@ -73,6 +73,7 @@ impl Proxy {
         Settings { command }
             .set("PROBE__INTERVAL", "1h")
             .set("EVENT_SOURCE__THROTTLE", "0")
+            .set("WEBSOCKET__THROTTLE", "0")
             .set("DRAIN__PRE_STOP", "0")
             .set("DRAIN__WINDOW", "1s")
             .set("LOG__LEVEL", "debug")
