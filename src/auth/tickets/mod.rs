@@ -62,6 +62,17 @@ struct Given<'a> {
     username: &'a str,
 }
 
+/// Why the end of a ticket is not confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Unrevoked {
+    /// It is no ticket, or another user's.
+    #[error("this is no ticket of yours")]
+    NotTheirs,
+    /// There is no room to remember it, or Redis is away, which may remember a grant: a new try may do.
+    #[error("the ticket's end cannot be told to all replicas now: try again")]
+    Untold,
+}
+
 /// What a ticket is to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
@@ -150,17 +161,23 @@ impl Tickets {
         is_good.then_some(ticket.credentials)
     }
 
-    /// Makes a ticket useless; `false` if it is none of this user's.
-    async fn revoke(&self, text: &str, principal: &Principal, now: Duration) -> bool {
-        let Some((id, ticket)) = self.seal.open(text) else { return false };
-        if ticket.owner != principal.username {
-            return false;
-        }
-        if let Some(fleet) = &self.fleet {
-            let unused = ticket.expires.saturating_sub(now);
-            fleet.revoke(id, unused.max(self.settings.grant)).await;
-        }
-        self.used().revoke(self.own(id, &ticket), ticket.expires, now)
+    /// Makes a ticket of this user's useless, here whatever is said of the others.
+    async fn revoke(
+        &self,
+        text: &str,
+        principal: &Principal,
+        now: Duration,
+    ) -> Result<(), Unrevoked> {
+        let opened = self.seal.open(text);
+        let theirs = opened.filter(|(_, ticket)| ticket.owner == principal.username);
+        let (id, ticket) = theirs.ok_or(Unrevoked::NotTheirs)?;
+        let is_known = self.used().revoke(self.own(id, &ticket), ticket.expires, now);
+        let unused = ticket.expires.saturating_sub(now);
+        let is_told = match &self.fleet {
+            Some(fleet) => fleet.revoke(id, unused.max(self.settings.grant)).await,
+            None => true,
+        };
+        if is_known && is_told { Ok(()) } else { Err(Unrevoked::Untold) }
     }
 
     fn own(&self, id: TicketId, ticket: &Ticket) -> OwnTicket {
