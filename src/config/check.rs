@@ -52,6 +52,12 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     ];
     let auth = auth(reader, &taken);
     let limits = limits(reader);
+    if let (Some(websocket), Some(limits)) = (&websocket, &limits)
+        && websocket.response_size > limits.request_memory
+    {
+        let why = "one response must fit into the memory for all";
+        reader.conflict("websocket.response_size", "limits.request_memory", why);
+    }
     let cors = cors(reader);
     let redis = redis(reader);
     let admin = admin(reader);

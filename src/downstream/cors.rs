@@ -26,6 +26,8 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
 /// Seconds; browsers cap it (Chromium at two hours).
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// CORS headers that upstream may have set.
 const OF_UPSTREAM: [HeaderName; 6] = [
     ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -77,10 +79,13 @@ impl Cors {
 
     /// Whose page a request to one of our own paths is of: admitted are those of our own origin and the
     /// listed ones. Browsers send cached credentials from any page, and a stream that no page may read
-    /// would still take a place.
+    /// would still take a place. An image or a link has no `Origin`; of those browsers say by
+    /// `Sec-Fetch-Site` (Fetch Metadata) that another site's page has them.
     #[must_use]
-    pub fn page(&self, origin: Option<&HeaderValue>, our_own: impl FnOnce() -> String) -> Page {
-        match origin {
+    pub fn page(&self, headers: &HeaderMap, our_own: impl FnOnce() -> String) -> Page {
+        let is_others = |site: &HeaderValue| site == "cross-site" || site == "same-site";
+        match headers.get(ORIGIN) {
+            None if headers.get(SEC_FETCH_SITE).is_some_and(is_others) => Page::Foreign,
             None => Page::Unnamed,
             Some(origin) if self.lists(origin) => Page::Admitted,
             Some(origin) if origin.as_bytes() == our_own().as_bytes() => Page::Admitted,

@@ -180,7 +180,7 @@ impl Dispatch {
     ) -> Result<(), Problem> {
         let Some(purpose) = purpose else { return Ok(()) };
         let our_own = || self.sessions.public_origin(origin);
-        let page = self.cors.page(request.headers().get(ORIGIN), our_own);
+        let page = self.cors.page(request.headers(), our_own);
         self.browsers.admit(request, purpose, page, origin.client).await
     }
 

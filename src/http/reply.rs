@@ -1,7 +1,7 @@
 //! Small responses of our own.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::Body;
@@ -32,11 +32,16 @@ pub fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// An error of our own as problem details (RFC 7807).
+/// An error of our own as problem details (RFC 7807). A 401 has the challenge that it must have (RFC 9110
+/// §11.6.1): the one for which no browser asks its user.
 #[must_use]
 pub fn problem(problem: &Problem) -> Response<Body> {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    with_body(status, PROBLEM_JSON, problem.to_json().into())
+    let mut response = with_body(status, PROBLEM_JSON, problem.to_json().into());
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 /// The same, with the seconds after which a new try makes sense (RFC 9110 §10.2.3).

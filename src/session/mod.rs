@@ -23,6 +23,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use self::rewrite::{Edits, authority_of, is_among, rewrite};
 use crate::auth::Authority;
+use crate::auth::principal::path_of;
 use crate::config::{Config, UpstreamPush};
 use crate::http::forwarded::Origin;
 use crate::http::headers::clean_response;
@@ -61,8 +62,10 @@ pub struct Sessions {
     last_suffix: ArcSwapOption<(Box<str>, Arc<str>)>,
     /// A foreign URL is warned of once,
     warned: AtomicBool,
-    /// and so is an API on a host that may be foreign.
+    /// and so is an API on a host that may be foreign,
     assumed: AtomicBool,
+    /// and one that a path of ours hides.
+    hidden: AtomicBool,
 }
 
 impl Sessions {
@@ -83,6 +86,7 @@ impl Sessions {
             last_suffix: ArcSwapOption::empty(),
             warned: AtomicBool::new(false),
             assumed: AtomicBool::new(false),
+            hidden: AtomicBool::new(false),
         }
     }
 
@@ -162,6 +166,9 @@ impl Sessions {
             authorities.push(api);
         }
         let ours = self.push != UpstreamPush::Passthrough;
+        if ours {
+            self.warn_of_hidden(&path_of(&session.api_url, &fetched.path));
+        }
         let edits = Edits {
             public_origin: &public_origin,
             upstream_authorities: &authorities,
@@ -197,6 +204,28 @@ impl Sessions {
         let uncached = HeaderValue::from_static("no-cache, no-store, must-revalidate");
         response.headers_mut().insert(CACHE_CONTROL, uncached);
         response
+    }
+
+    /// Tells the operator that upstream's API is at one of our paths. Nobody can know that any sooner.
+    fn warn_of_hidden(&self, api: &str) {
+        let ours = [
+            ("event_source.path", Some(&self.event_source_path)),
+            ("websocket.path", Some(&self.web_socket_path)),
+            ("auth.ticket_path", self.tickets_path.as_ref()),
+        ];
+        let bare = api.trim_end_matches('/');
+        let hides = |(_, path): &(&str, Option<&String>)| {
+            path.is_some_and(|path| path.trim_end_matches('/') == bare)
+        };
+        if let Some((setting, _)) = ours.into_iter().find(hides)
+            && !self.hidden.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                setting,
+                api,
+                "upstream has its API at this path of ours, which hides it: choose another"
+            );
+        }
     }
 
     /// Passes on what is no Session: 401 with its challenge, an error, a page.

@@ -70,7 +70,9 @@ fn key(request: &Parts) -> Result<HeaderValue, Box<Response<Body>>> {
     let upgrades = lists(headers, &UPGRADE, |to| to.eq_ignore_ascii_case("websocket"))
         && lists(headers, &CONNECTION, |option| option.eq_ignore_ascii_case("upgrade"));
     if request.version != Version::HTTP_11 || !upgrades {
-        return Err(upgrade_required("this is a WebSocket (RFC 8887)"));
+        return Err(upgrade_required(
+            "this is a WebSocket (RFC 8887): open it as one, with the subprotocol \"jmap\"",
+        ));
     }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else {

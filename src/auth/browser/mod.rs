@@ -78,7 +78,8 @@ impl Browsers {
         client: Option<IpAddr>,
     ) -> Result<(), Problem> {
         if page == Page::Foreign {
-            let detail = "this is for pages of our own origin and those of cors.origins";
+            let detail = "the page that asks is neither of the proxy's own origin \
+                          (downstream.public_url) nor of one in cors.origins";
             return Err(Problem::new(403, detail));
         }
         if !self.cookies {
@@ -98,11 +99,16 @@ impl Browsers {
         };
         if let Some((tickets, ticket)) = ticket {
             if is_said(request.headers()) {
-                return Err(Problem::new(400, "the request has a ticket and an Authorization"));
+                return Err(Problem::new(
+                    400,
+                    "the request has a ticket and an Authorization: send one",
+                ));
             }
             let credentials = tickets.redeem(&ticket, reuse, client, clock::wall()).await;
             let credentials = credentials.ok_or_else(|| {
-                Problem::new(401, "the ticket is not valid, or not any more: get a new one")
+                let detail = "the ticket is not valid, not any more, or not for this client's address: \
+                              get a new one";
+                Problem::new(401, detail)
             })?;
             credentials.replace(request.headers_mut());
             return Ok(());
@@ -135,7 +141,7 @@ fn take_ticket(uri: &mut Uri) -> Result<Option<Zeroizing<String>>, Problem> {
     let mut tickets = query.split('&').filter(is_ticket);
     let Some(ticket) = tickets.next() else { return Ok(None) };
     if tickets.next().is_some() {
-        return Err(Problem::new(400, "the request has two tickets"));
+        return Err(Problem::new(400, "the request has two tickets: send one"));
     }
     let ticket = ticket.split_once('=').map_or("", |(_, value)| value).to_owned();
     let rest: Vec<&str> = query.split('&').filter(|pair| !is_ticket(pair)).collect();
@@ -160,7 +166,10 @@ fn lift_bearer(headers: &mut HeaderMap) -> Result<(), Problem> {
     let mut tokens = entries().filter_map(|entry| entry.strip_prefix(BEARER));
     let Some(token) = tokens.next() else { return Ok(()) };
     if tokens.next().is_some() || is_said(headers) {
-        return Err(Problem::new(400, "the request authenticates twice"));
+        return Err(Problem::new(
+            400,
+            "the request authenticates twice: send one token, or Authorization",
+        ));
     }
     let Some(authorization) = authorization(token) else {
         let detail = "the subprotocol \"bearer.\" is followed by the token in base64url, unpadded";

@@ -1,6 +1,6 @@
 //! Where tickets are given out and revoked: `POST auth.ticket_path`, and `DELETE` of a ticket below it.
 //! Statuses are tmail-backend's (`TicketRoutes.scala`): 200, 204, and 403 for what is no ticket of the
-//! user who asks.
+//! user who asks. 503 is ours: not all who know of the ticket could be told of its end.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,8 @@ use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use super::Tickets;
 use super::seal::Unsealable;
+use super::{Tickets, Unrevoked};
 use crate::clock;
 use crate::http::{Body, reply};
 use crate::jmap::problem::Problem;
@@ -39,10 +39,13 @@ impl Tickets {
                 Err(unsealable) => refused(unsealable),
             };
         };
-        if self.revoke(ticket, &principal, now).await {
-            return reply::empty(StatusCode::NO_CONTENT);
+        match self.revoke(ticket, &principal, now).await {
+            Ok(()) => reply::empty(StatusCode::NO_CONTENT),
+            Err(why @ Unrevoked::NotTheirs) => reply::problem(&Problem::new(403, why.to_string())),
+            Err(why @ Unrevoked::Untold) => {
+                reply::problem_retry(&Problem::new(503, why.to_string()), 1)
+            }
         }
-        reply::problem(&Problem::new(403, "this is no ticket of yours"))
     }
 }
 

@@ -57,10 +57,9 @@ impl Fleet {
         }
     }
 
-    /// Tells the others for so long that nobody may use a ticket.
-    pub(super) async fn revoke(&self, id: TicketId, life: Duration) {
-        // Those that cannot be told know no more of it than of its use.
-        let _ = self.0.write(&key(id), USED, life).await;
+    /// Tells the others for so long that nobody may use a ticket; `false` if they cannot be told.
+    pub(super) async fn revoke(&self, id: TicketId, life: Duration) -> bool {
+        self.0.write(&key(id), USED, life).await.is_ok()
     }
 }
 

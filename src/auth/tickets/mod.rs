@@ -21,6 +21,7 @@ mod fleet;
 mod seal;
 mod used;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,8 +30,8 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use self::fleet::{Fleet, Known};
-use self::seal::{Seal, Ticket, Unsealable};
-use self::used::Used;
+use self::seal::{Seal, Ticket, TicketId, Unsealable};
+use self::used::{OwnTicket, Used};
 use super::authority::Authority;
 use super::credentials::Credentials;
 use super::principal::Principal;
@@ -46,6 +47,7 @@ pub struct Tickets {
     seal: Seal,
     /// Held for map operations only, never across an await.
     used: Mutex<Used>,
+    owners: RandomState,
     fleet: Option<Fleet>,
 }
 
@@ -58,6 +60,17 @@ struct Given<'a> {
     generated_on: UtcDate,
     valid_until: UtcDate,
     username: &'a str,
+}
+
+/// Why the end of a ticket is not confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Unrevoked {
+    /// It is no ticket, or another user's.
+    #[error("this is no ticket of yours")]
+    NotTheirs,
+    /// There is no room to remember it, or Redis is away, which may remember a grant: a new try may do.
+    #[error("the ticket's end cannot be told to all replicas now: try again")]
+    Untold,
 }
 
 /// What a ticket is to open.
@@ -81,7 +94,14 @@ impl Tickets {
         // Nobody else takes what a key of our own has sealed.
         let fleet = settings.key.as_ref().and(redis).map(Fleet);
         let seal = Seal::new(&settings.key.clone().unwrap_or_else(Key::random));
-        Self { settings, authority, seal, used: Mutex::default(), fleet }
+        Self {
+            settings,
+            authority,
+            seal,
+            used: Mutex::default(),
+            owners: RandomState::new(),
+            fleet,
+        }
     }
 
     /// A ticket for what `headers` authenticate by, whom upstream takes for `principal`.
@@ -126,13 +146,14 @@ impl Tickets {
         }
         let again = purpose == Use::Again && !self.settings.grant.is_zero();
         let granted = again.then(|| now.saturating_add(self.settings.grant));
-        let mut is_good = self.used().claim(id, ticket.expires, granted, now);
+        let own = self.own(id, &ticket);
+        let mut is_good = self.used().claim(own, ticket.expires, granted, now);
         if let Some(fleet) = &self.fleet {
             match fleet.claim(id, ticket.expires, granted, now).await {
                 Known::Nothing => {}
                 Known::Granted(end) => is_good = again && now < end,
                 Known::Used => {
-                    self.used().revoke(id, ticket.expires, now);
+                    self.used().revoke(own, ticket.expires, now);
                     is_good = false;
                 }
             }
@@ -140,17 +161,27 @@ impl Tickets {
         is_good.then_some(ticket.credentials)
     }
 
-    /// Makes a ticket useless; `false` if it is none of this user's.
-    async fn revoke(&self, text: &str, principal: &Principal, now: Duration) -> bool {
-        let Some((id, ticket)) = self.seal.open(text) else { return false };
-        if ticket.owner != principal.username {
-            return false;
-        }
-        if let Some(fleet) = &self.fleet {
-            let unused = ticket.expires.saturating_sub(now);
-            fleet.revoke(id, unused.max(self.settings.grant)).await;
-        }
-        self.used().revoke(id, ticket.expires, now)
+    /// Makes a ticket of this user's useless, here whatever is said of the others.
+    async fn revoke(
+        &self,
+        text: &str,
+        principal: &Principal,
+        now: Duration,
+    ) -> Result<(), Unrevoked> {
+        let opened = self.seal.open(text);
+        let theirs = opened.filter(|(_, ticket)| ticket.owner == principal.username);
+        let (id, ticket) = theirs.ok_or(Unrevoked::NotTheirs)?;
+        let is_known = self.used().revoke(self.own(id, &ticket), ticket.expires, now);
+        let unused = ticket.expires.saturating_sub(now);
+        let is_told = match &self.fleet {
+            Some(fleet) => fleet.revoke(id, unused.max(self.settings.grant)).await,
+            None => true,
+        };
+        if is_known && is_told { Ok(()) } else { Err(Unrevoked::Untold) }
+    }
+
+    fn own(&self, id: TicketId, ticket: &Ticket) -> OwnTicket {
+        OwnTicket { owner: self.owners.hash_one(&ticket.owner), id }
     }
 
     fn used(&self) -> std::sync::MutexGuard<'_, Used> {

@@ -4,6 +4,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST};
 use http::{HeaderName, HeaderValue};
 
 use super::seal::TicketId;
+use super::used::OwnTicket;
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -101,8 +102,12 @@ fn what_no_url_could_hold_is_not_sealed() {
     assert_eq!(seal.seal(&with(5400)).unwrap_err(), Unsealable::TooLarge);
 }
 
-fn id(number: u8) -> TicketId {
-    TicketId::of([number; 12])
+fn id(number: u8) -> OwnTicket {
+    of(0, number)
+}
+
+fn of(owner: u64, number: u8) -> OwnTicket {
+    OwnTicket { owner, id: TicketId::of([number; 12]) }
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn an_event_source_comes_back_until_its_grant_ends() {
 
 #[test]
 fn a_grant_that_ends_before_its_ticket_expires_is_no_second_use() {
-    let mut used = Used::with_room(1);
+    let mut used = Used::with_room(1, 1);
     assert!(used.claim(id(1), NOW + MINUTE * 10, Some(NOW + MINUTE), NOW));
     let later = NOW + MINUTE * 2;
     assert!(!used.claim(id(2), later + MINUTE, None, later), "it is not forgotten");
@@ -170,7 +175,7 @@ fn a_revoked_ticket_opens_nothing_whether_it_was_used_or_not() {
 
 #[test]
 fn a_full_table_gives_up_grants_and_never_a_use() {
-    let mut used = Used::with_room(4);
+    let mut used = Used::with_room(4, 4);
     for number in 0..4 {
         let grant = Some(NOW + MINUTE * (10 + u32::from(number)));
         assert!(used.claim(id(number), NOW + MINUTE, grant, NOW));
@@ -188,9 +193,26 @@ fn a_full_table_gives_up_grants_and_never_a_use() {
 
 #[test]
 fn those_whose_time_is_over_make_room() {
-    let mut used = Used::with_room(4);
+    let mut used = Used::with_room(4, 4);
     for number in 0..4 {
         assert!(used.claim(id(number), NOW + MINUTE, None, NOW));
     }
     assert!(used.claim(id(9), NOW + MINUTE * 2, None, NOW + MINUTE));
+}
+
+#[test]
+fn nobody_takes_more_than_a_share_of_the_room() {
+    let mut used = Used::with_room(8, 2);
+    let [alice, bob] = [1, 2];
+    let hour = Some(NOW + MINUTE * 60);
+    let grants = (0..6).map(|number| used.claim(of(alice, number), NOW + MINUTE, hour, NOW));
+    assert_eq!(grants.filter(|is_good| *is_good).count(), 2, "a quarter");
+    assert!(!used.revoke(of(alice, 9), NOW + MINUTE, NOW), "to revoke takes room as well");
+    assert!(used.claim(of(bob, 0), NOW + MINUTE, hour, NOW));
+    let later = NOW + MINUTE * 2;
+    assert!(used.claim(of(alice, 7), later + MINUTE, None, later), "a grant of theirs makes room");
+    let comes_back =
+        |used: &mut Used, whose| used.claim(whose, NOW + MINUTE, Some(later + MINUTE), later);
+    assert!(comes_back(&mut used, of(bob, 0)), "and none of another's");
+    assert!(!comes_back(&mut used, of(alice, 0)));
 }

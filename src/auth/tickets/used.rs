@@ -13,16 +13,35 @@ use super::seal::TicketId;
 /// to be remembered so that there is no second one never goes, and a new one is refused instead.
 const MOST: usize = 100_000;
 
+/// The same of one user, whom it costs nothing to get tickets and use them: nobody takes another's place
+/// by that. When full: as above, among their own.
+const SHARE: usize = MOST / 100;
+
 /// The fewest at which those whose time is over are looked for.
 const LEAST_SWEEP: usize = 1024;
+
+/// A ticket, and whose.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnTicket {
+    /// Hash of the owner's name.
+    pub(super) owner: u64,
+    /// Its name.
+    pub(super) id: TicketId,
+}
 
 /// See the module. Times are wall-clock, since the epoch.
 #[derive(Debug)]
 pub(super) struct Used {
-    tickets: HashMap<TicketId, Entry>,
+    owners: HashMap<u64, Own>,
+    /// Tickets of all owners.
+    count: usize,
     sweep_at: usize,
     most: usize,
+    share: usize,
 }
+
+/// One user's.
+type Own = HashMap<TicketId, Entry>;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -36,72 +55,109 @@ impl Entry {
     fn is_over(&self, now: Duration) -> bool {
         self.expires <= now && self.granted.is_none_or(|end| end <= now)
     }
+
+    /// The end of a grant that may be given up.
+    fn grant(&self, now: Duration) -> Option<Duration> {
+        self.granted.filter(|_| self.expires <= now)
+    }
 }
 
 impl Default for Used {
     fn default() -> Self {
-        Self::with_room(MOST)
+        Self::with_room(MOST, SHARE)
     }
 }
 
 impl Used {
-    /// An empty one, with room for so many.
-    pub(super) fn with_room(most: usize) -> Self {
-        Self { tickets: HashMap::new(), sweep_at: LEAST_SWEEP.min(most), most }
+    /// An empty one, with room for so many, and for so many of one user.
+    pub(super) fn with_room(most: usize, share: usize) -> Self {
+        let sweep_at = LEAST_SWEEP.min(most);
+        Self { owners: HashMap::new(), count: 0, sweep_at, most, share }
     }
 
     /// Whether a ticket that expires at `expires` may be used `now`, and if so remembers that it was:
     /// for good, or so that it may be used again until `granted`.
     pub(super) fn claim(
         &mut self,
-        id: TicketId,
+        ticket: OwnTicket,
         expires: Duration,
         granted: Option<Duration>,
         now: Duration,
     ) -> bool {
-        if let Some(known) = self.tickets.get(&id) {
+        if let Some(known) = self.owners.get(&ticket.owner).and_then(|own| own.get(&ticket.id)) {
             return granted.is_some() && known.granted.is_some_and(|end| now < end);
         }
-        if expires <= now || !self.make_room(now) {
+        if expires <= now || !self.make_room(ticket.owner, now) {
             return false;
         }
-        self.tickets.insert(id, Entry { granted, expires });
+        self.insert(ticket, Entry { granted, expires });
         true
     }
 
     /// Makes a ticket useless, grant included. `false` if there is no room to remember that.
-    pub(super) fn revoke(&mut self, id: TicketId, expires: Duration, now: Duration) -> bool {
+    pub(super) fn revoke(&mut self, ticket: OwnTicket, expires: Duration, now: Duration) -> bool {
+        let OwnTicket { owner, id } = ticket;
+        let own = self.owners.get_mut(&owner);
         if expires <= now {
             // Unknown is enough.
-            self.tickets.remove(&id);
+            let known = own.and_then(|own| own.remove(&id));
+            self.count -= usize::from(known.is_some());
             return true;
         }
-        if !self.tickets.contains_key(&id) && !self.make_room(now) {
+        if !own.is_some_and(|own| own.contains_key(&id)) && !self.make_room(owner, now) {
             return false;
         }
-        self.tickets.insert(id, Entry { granted: None, expires });
+        self.insert(ticket, Entry { granted: None, expires });
         true
     }
 
-    /// Whether there is room for one more.
-    fn make_room(&mut self, now: Duration) -> bool {
-        if self.tickets.len() >= self.sweep_at {
-            self.tickets.retain(|_, entry| !entry.is_over(now));
-            self.give_up_grants(now);
-            self.sweep_at = (2 * self.tickets.len()).clamp(LEAST_SWEEP.min(self.most), self.most);
-        }
-        self.tickets.len() < self.most
+    fn insert(&mut self, OwnTicket { owner, id }: OwnTicket, entry: Entry) {
+        let before = self.owners.entry(owner).or_default().insert(id, entry);
+        self.count += usize::from(before.is_none());
     }
 
-    fn give_up_grants(&mut self, now: Duration) {
-        if self.tickets.len() < self.most {
-            return;
+    /// Whether there is room for one more of this user's.
+    fn make_room(&mut self, owner: u64, now: Duration) -> bool {
+        if let Some(own) = self.owners.get_mut(&owner).filter(|own| own.len() >= self.share) {
+            let before = own.len();
+            own.retain(|_, entry| !entry.is_over(now));
+            if own.len() >= self.share {
+                give_up_grants(&mut [&mut *own], now);
+            }
+            self.count -= before - own.len();
+            if own.len() >= self.share {
+                return false;
+            }
         }
-        let grant = |entry: &Entry| entry.granted.filter(|_| entry.expires <= now);
-        let mut ends: Vec<Duration> = self.tickets.values().filter_map(grant).collect();
-        let Some(last) = ends.len().checked_sub(1) else { return };
-        let (_, end, _) = ends.select_nth_unstable(last / 16);
-        let end = *end;
-        self.tickets.retain(|_, entry| grant(entry).is_none_or(|other| other > end));
+        if self.count >= self.sweep_at {
+            self.sweep(now);
+        }
+        self.count < self.most
+    }
+
+    fn sweep(&mut self, now: Duration) {
+        self.owners.retain(|_, own| {
+            own.retain(|_, entry| !entry.is_over(now));
+            !own.is_empty()
+        });
+        let count = |owners: &HashMap<u64, Own>| owners.values().map(Own::len).sum();
+        self.count = count(&self.owners);
+        if self.count >= self.most {
+            give_up_grants(&mut self.owners.values_mut().collect::<Vec<_>>(), now);
+            self.count = count(&self.owners);
+        }
+        self.sweep_at = (2 * self.count).clamp(LEAST_SWEEP.min(self.most), self.most);
+    }
+}
+
+/// Forgets the sixteenth of the grants that would end first.
+fn give_up_grants(tables: &mut [&mut Own], now: Duration) {
+    let grants = tables.iter().flat_map(|own| own.values()).filter_map(|entry| entry.grant(now));
+    let mut ends: Vec<Duration> = grants.collect();
+    let Some(last) = ends.len().checked_sub(1) else { return };
+    let (_, end, _) = ends.select_nth_unstable(last / 16);
+    let end = *end;
+    for own in tables {
+        own.retain(|_, entry| entry.grant(now).is_none_or(|other| other > end));
     }
 }

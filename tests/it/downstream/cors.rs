@@ -102,6 +102,28 @@ async fn a_page_of_another_origin_opens_no_stream() {
     rig.end().await;
 }
 
+/// An image or a link has no `Origin`, but brings cookies and remembered passwords: without this the
+/// images of one page would take all streams that a user may have.
+#[tokio::test]
+async fn an_image_in_a_page_of_another_site_opens_no_stream() {
+    let rig = started(CorsMode::Own).await;
+    let target = format!("{EVENT_SOURCE}?types=*&closeafter=no&ping=0");
+    for site in ["cross-site", "same-site"] {
+        let mut request = asking("GET", &target, "alice");
+        request.headers_mut().insert("sec-fetch-site", site.parse().unwrap());
+        assert_eq!(exchange(rig.address, request).await.unwrap().status(), 403, "{site}");
+    }
+    for headers in [&[("Sec-Fetch-Site", "same-origin")][..], &[("Sec-Fetch-Site", "none")]] {
+        let headers = [headers, &[("Authorization", "Bearer alice")]].concat();
+        EventStream::open(rig.address, &target, &headers).await;
+    }
+    // A listed page says both.
+    let listed =
+        [("Authorization", "Bearer alice"), ("Origin", WEBMAIL), ("Sec-Fetch-Site", "cross-site")];
+    EventStream::open(rig.address, &target, &listed).await;
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn what_upstream_says_to_other_origins_is_left_alone_when_it_is_to_answer() {
     let rig = started(CorsMode::Upstream).await;

@@ -110,3 +110,22 @@ async fn without_redis_for_a_while_each_goes_on_by_itself() {
     }
     one.end().await;
 }
+
+/// Redis may come back with the grant that it knows of.
+#[tokio::test]
+async fn no_end_is_confirmed_that_the_others_cannot_be_told_of() {
+    let Some(mut redis) = Redis::start(&[]).await else { return };
+    let [one] = fleet(&redis, |_| {}).await;
+    let ticket = ticket(&one, "alice").await;
+    redis.kill();
+    until("trouble", || match one.metrics.redis_up.get() {
+        0 => Ok(()),
+        up => Err(up),
+    })
+    .await;
+    let revoked = from_page(&one, "DELETE", &format!("{TICKETS}/{ticket}"), "alice").await;
+    assert_eq!(revoked.status(), 503);
+    assert!(revoked.headers().contains_key("retry-after"));
+    assert_eq!(status(&one, &url(&ticket), &[]).await, 401, "what can be done is");
+    one.end().await;
+}

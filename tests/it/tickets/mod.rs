@@ -134,7 +134,8 @@ async fn without_grants_a_ticket_opens_one_stream() {
     assert_eq!(refused.status(), 401);
     assert_eq!(refused.headers()["content-type"], "application/problem+json");
     assert_eq!(refused.headers()["access-control-allow-origin"], PAGE);
-    assert!(!refused.headers().contains_key("www-authenticate"), "no browser is to ask its user");
+    // RFC 9110 §11.6.1 demands a challenge; for this one no browser asks its user.
+    assert_eq!(refused.headers()["www-authenticate"], "Bearer");
     let problem: Value = serde_json::from_slice(refused.body()).unwrap();
     assert!(problem["detail"].as_str().unwrap().contains("get a new one"), "{problem}");
     rig.end().await;

@@ -5,8 +5,10 @@ use http::Response;
 use serde_json::{Value, json};
 
 use crate::support::http::{asking, exchange};
+use crate::support::process::Process;
 use crate::support::rig::{Rig, address_of};
-use crate::support::upstream::{Canned, Frames, SESSION};
+use crate::support::upstream::{Canned, Frames, SESSION, Upstream};
+use crate::support::wait::until;
 
 fn json_of(response: &Response<Bytes>) -> Value {
     serde_json::from_slice(response.body()).unwrap()
@@ -125,4 +127,17 @@ async fn a_limit_of_ours_that_is_lower_than_upstreams_is_told() {
     assert_eq!(core["maxSizeRequest"], 1_000_000);
     assert_eq!(core["maxCallsInRequest"], 16);
     rig.end().await;
+}
+
+/// Nobody can know it before upstream says where its API is.
+#[tokio::test]
+async fn a_path_of_ours_that_hides_the_api_is_warned_of() {
+    let upstream = Upstream::start().await;
+    let proxy = Process::start(upstream.address, &[("WEBSOCKET__PATH", "/jmap/")]).await;
+    exchange(proxy.address, asking("GET", SESSION, "alice")).await.unwrap();
+    until("warning", || {
+        let log = proxy.log.lock().unwrap().join("\n");
+        if log.contains("websocket.path") { Ok(()) } else { Err(log) }
+    })
+    .await;
 }
