@@ -2,7 +2,6 @@
 //! another subprotocol than JMAP. Only the handshake is its own, since Autobahn offers no subprotocol.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -129,9 +128,10 @@ impl Parts {
 struct Echo;
 
 impl Application for Echo {
-    type Request = Infallible;
+    /// There are none.
+    type Request = ();
 
-    fn hear(message: Heard, deflate: Option<Deflate>) -> Output<Infallible> {
+    fn hear(message: Heard, deflate: Option<Deflate>) -> Output<()> {
         Output::Frame(match message {
             Heard::Text(text) => wire::text_deflated(&text, deflate),
             Heard::Binary(bytes) => wire::binary_deflated(&bytes, deflate),
@@ -140,24 +140,24 @@ impl Application for Echo {
 
     fn call(
         &self,
-        request: Infallible,
+        (): (),
         _: memory::Place,
         _: Option<Deflate>,
         _: &Subscriber,
     ) -> impl Future<Output = Answer> + Send + 'static {
-        async move { match request {} }
+        std::future::pending()
     }
 
     fn limits(&self) -> Limits {
         LIMITS
     }
 
-    fn size(request: &Infallible) -> usize {
-        match *request {}
+    fn size((): &()) -> usize {
+        0
     }
 
-    fn overloaded(request: &Infallible, _: Option<Deflate>) -> Bytes {
-        match *request {}
+    fn overloaded((): &(), _: Option<Deflate>) -> Bytes {
+        Bytes::new()
     }
 }
 
