@@ -25,7 +25,8 @@ pub(crate) struct Rig {
     pub(crate) upstream: Upstream,
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Metrics,
-    pub(crate) config: Config,
+    /// Boxed: futures hold rigs by value.
+    pub(crate) config: Box<Config>,
     running: Running,
 }
 
@@ -49,7 +50,13 @@ impl Rig {
         config.drain.window = Duration::from_secs(1);
         tweak(&mut config);
         let (running, address) = start(&config);
-        Self { upstream, address, metrics: running.metrics.clone(), config, running }
+        Self {
+            upstream,
+            address,
+            metrics: running.metrics.clone(),
+            config: Box::new(config),
+            running,
+        }
     }
 
     /// Another process with the same settings takes the place of this one.
