@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::engine::Engine;
 use super::wheel::RESOLUTION;
 use crate::clock::{Moment, jittered};
-use crate::drain::Phase;
+use crate::drain::{Drain, Phase};
 use crate::hub::Subscriber;
 
 /// How streams of one kind are timed; shared by all of them.
@@ -209,6 +209,12 @@ impl Feed {
             return Some(Some((self.subscriber.codec().keep_alive)()));
         }
         None
+    }
+
+    /// The process' end.
+    #[must_use]
+    pub fn drain(&self) -> &Drain {
+        self.engine.drain()
     }
 
     /// The drain window is over: no more bytes, whatever is under way.

@@ -19,6 +19,7 @@ use super::message::PushEnable;
 use super::wire::{self, CloseCode, Deflate, Limits};
 use crate::api::memory::{Memory, Place};
 use crate::clock::Moment;
+use crate::drain::Drain;
 use crate::hub::Subscriber;
 use crate::state::types::TypeFilter;
 use crate::streams::{Conversation, Feed};
@@ -374,8 +375,8 @@ impl<A: Application> Conversation for Connection<A> {
         }
     }
 
-    fn must_end(&self) -> bool {
-        self.feed.must_end()
+    fn drain(&self) -> &Drain {
+        self.feed.drain()
     }
 }
 
