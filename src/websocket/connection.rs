@@ -118,15 +118,17 @@ impl<A: Application> Connection<A> {
 
     fn act(&mut self, output: Output<A::Request>) {
         match output {
-            Output::Frame(frame) => match frame.first() {
-                Some(&PONG) => self.work().pong(frame),
-                _ => self.work().frames.push_back((frame, None)),
-            },
+            // A ping asks for nothing.
+            Output::Frame(frame) if frame.first() == Some(&PONG) => {
+                return self.work().pong(frame);
+            }
+            Output::Frame(frame) => self.work().frames.push_back((frame, None)),
             Output::Close(frame) => self.close(frame),
             Output::Call(request) => self.call(request),
             Output::Push(wish) => self.push(&wish),
             Output::Silence => self.watch(&TypeFilter::only([]), None),
         }
+        self.active = Moment::now();
     }
 
     fn push(&mut self, wish: &PushEnable) {
@@ -249,7 +251,6 @@ impl<A: Application> Connection<A> {
         while self.has_room()
             && let Some(output) = self.machine.receive(&mut bytes, &limits, A::hear)
         {
-            self.active = Moment::now();
             self.act(output);
         }
         if !bytes.is_empty() {
@@ -288,7 +289,10 @@ impl<A: Application> Connection<A> {
         let (mut refused, mut panicked) = (false, false);
         while let Poll::Ready(Some(done)) = work.calls.poll_join_next(cx) {
             match done {
-                Ok(Answer::Frame(frame, place)) => work.frames.push_back((frame, place)),
+                Ok(Answer::Frame(frame, place)) => {
+                    self.active = Moment::now();
+                    work.frames.push_back((frame, place));
+                }
                 Ok(Answer::Unauthorized) => refused = true,
                 Err(_) => panicked = true,
             }
@@ -316,7 +320,9 @@ impl<A: Application> Conversation for Connection<A> {
             return Poll::Pending;
         }
         if let Some(work) = &mut self.work {
-            work.writing = None;
+            if work.writing.take().is_some() {
+                self.active = Moment::now();
+            }
             let unheard = std::mem::take(&mut work.unheard);
             if !unheard.is_empty() {
                 self.hear(&unheard);
@@ -334,7 +340,6 @@ impl<A: Application> Conversation for Connection<A> {
         }
         if self.work.as_ref().is_some_and(|work| work.is_over()) {
             self.work = None;
-            self.active = Moment::now();
             // Whether it is idle is judged anew.
             return self.poll_next(cx);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 use tungstenite::Message;
@@ -60,6 +60,24 @@ async fn a_connection_without_push_ends_when_nothing_is_asked() {
     pushed.synchronize().await;
     pushed.disable().await;
     assert_eq!(pushed.end().await, End::Closed(1001));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_ping_asks_for_nothing() {
+    let rig = Rig::start(|config| config.websocket.idle = Duration::from_secs(1)).await;
+    let mut ws = Ws::open(&rig, "alice").await;
+    let carrier = ws.carrier();
+    within("end", async {
+        let mut head = [0; 2];
+        // Pongs without a payload, until a close frame comes.
+        while head[0] != 0x88 {
+            carrier.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.unwrap();
+            carrier.read_exact(&mut head).await.unwrap();
+        }
+    })
+    .await;
+    drop(ws);
     rig.end().await;
 }
 
