@@ -26,6 +26,11 @@ pub enum Socket {
     Http2(Box<TokioIo<Upgraded>>),
 }
 
+/// Bytes given to a stream of HTTP/2 at once. hyper copies whatever it is given, and h2 keeps it,
+/// whether the client's window has room for it or not: so large a part of a frame would be neither held
+/// back nor counted.
+const HTTP2_PART: usize = 16 * 1024;
+
 /// Runs `$body` with the pinned inner stream.
 macro_rules! inner {
     ($self:ident, $stream:ident => $body:expr) => {
@@ -89,6 +94,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let buf = match *self {
+            Self::Http2(_) => buf.get(..HTTP2_PART).unwrap_or(buf),
+            _ => buf,
+        };
         inner!(self, stream => stream.poll_write(cx, buf))
     }
 

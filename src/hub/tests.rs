@@ -235,3 +235,55 @@ fn who_changes_its_wish_is_told_what_was_not_known_then() {
     change(&hub, &who, "mine", "m2");
     assert!(told(&mut second).contains("m2"));
 }
+
+/// The account's `Email` is probed, and found in this state.
+fn probe(hub: &Hub, who: &Principal, id: &str, state: &str) {
+    let key = AccountKey::shared(account(id));
+    let now = Moment::now();
+    let at = Exchange { who: Observer::Known(who.id), sent: now, received: now };
+    let email = DataType::parse("Email").unwrap();
+    let answers = [(email, ProbeAnswer::State(State::parse(state).unwrap()))];
+    hub.probe_sent(&key);
+    hub.probe_answered(&key, &at, &Probed { answers: &answers, delivery: None, complete: true });
+}
+
+/// A wish that comes together with a change, or while the last one is throttled, loses nothing.
+#[test]
+fn what_was_pending_when_the_wish_changed_is_told_all_the_same() {
+    let hub = hub(0, 10);
+    let who = principal(1, &["mine"]);
+    let only = |names: &[&str]| TypeFilter::only(names.iter().filter_map(|n| DataType::parse(n)));
+    let mut subscriber = who_wants_nothing(&hub, &who);
+    subscriber.change(&only(&["Email"]), None);
+    probe(&hub, &who, "mine", "m1");
+    assert!(told(&mut subscriber).contains("m1"));
+    change(&hub, &who, "mine", "m2");
+    subscriber.change(&only(&["Email", "Mailbox"]), None);
+    probe(&hub, &who, "mine", "m2");
+    assert!(told(&mut subscriber).contains("m2"));
+    change(&hub, &who, "mine", "m3");
+    subscriber.change(&only(&["Email"]), None);
+    assert!(told(&mut subscriber).contains("m3"));
+    assert_eq!(subscriber.take(), None);
+    // Who wanted nothing in between starts anew.
+    change(&hub, &who, "mine", "m4");
+    subscriber.change(&only(&[]), None);
+    let _other = subscribe(&hub, &who).unwrap();
+    probe(&hub, &who, "mine", "m4");
+    subscriber.change(&TypeFilter::All, None);
+    assert_eq!(subscriber.take(), None);
+}
+
+/// A `pushState` that waits for what it is compared with is not forgotten for a wish without one.
+#[test]
+fn a_push_state_that_was_not_compared_yet_survives_a_change_of_wish() {
+    let hub = hub(0, 10);
+    let who = principal(1, &["mine"]);
+    let _other = subscribe(&hub, &who).unwrap();
+    probe(&hub, &who, "mine", "m1");
+    let mut subscriber = who_wants_nothing(&hub, &who);
+    subscriber.change(&TypeFilter::All, Some("forged"));
+    subscriber.change(&TypeFilter::All, None);
+    assert!(told(&mut subscriber).contains("m1"));
+    assert_eq!(subscriber.take(), None);
+}

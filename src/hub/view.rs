@@ -135,6 +135,11 @@ impl Resume {
     fn of_unsettled(settled: HashSet<AccountId>) -> Box<Self> {
         Box::new(Self { token: None, compared: settled })
     }
+
+    /// What was compared stays so only where it is settled still.
+    fn reopen(&mut self, settled: &HashSet<AccountId>) {
+        self.compared.retain(|id| settled.contains(id));
+    }
 }
 
 impl Subscriber {
@@ -147,17 +152,29 @@ impl Subscriber {
     }
 
     /// Wants `filter` from now on (RFC 8887 §4.3.5.2), and what it has missed since `resume`, if it
-    /// says so. Otherwise it starts from the states that are known now; nothing tells the client when
-    /// that is, so what is not known yet is told once it is, changed or not.
+    /// says so. Otherwise what it has wanted so far and not been given stays pending, and the rest
+    /// starts from the states that are known now; nothing tells the client when that is, so what is
+    /// not known yet is told once it is, changed or not.
     pub fn change(&mut self, filter: &TypeFilter, resume: Option<&str>) {
         let hub = Arc::clone(&self.hub);
         let mut inner = hub.lock();
+        let goes_on = resume.is_none() && !self.view.filter.is_empty();
+        let is_owed = goes_on && self.view.latest.load(Ordering::Acquire) > self.given;
         self.view = hub.change(&mut inner, &self.view, &self.wake, filter);
-        self.given = self.view.latest.load(Ordering::Acquire);
-        self.resume = match resume {
-            Some(token) => Some(Resume::from(token)),
-            None if filter.is_empty() => None,
-            None => self.unsettled(&inner).map(Resume::of_unsettled),
+        if !is_owed {
+            self.given = self.view.latest.load(Ordering::Acquire);
+        }
+        let owed = self.resume.take().filter(|_| goes_on);
+        self.resume = match (resume, owed) {
+            (Some(token), _) => Some(Resume::from(token)),
+            (None, _) if filter.is_empty() => None,
+            (None, None) => self.unsettled(&inner).map(Resume::of_unsettled),
+            (None, Some(mut owed)) => {
+                if let Some(settled) = self.unsettled(&inner) {
+                    owed.reopen(&settled);
+                }
+                Some(owed)
+            }
         };
     }
 

@@ -23,10 +23,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::feed::Feed;
+use crate::drain::{Drain, Phase};
 use crate::http::body::BodyError;
 use crate::http::socket::Socket;
 
-/// How long a client's FIN is waited for after ours.
+/// How long our FIN and the client's may take.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What goes from the handler to the connection's driver.
@@ -102,8 +103,8 @@ pub trait Conversation: Unpin + Send + 'static {
     /// Takes what the client has sent.
     fn receive(&mut self, bytes: &[u8]);
 
-    /// No more bytes, whatever is under way.
-    fn must_end(&self) -> bool;
+    /// Tells of the end of the process: no more bytes then, whatever is under way.
+    fn drain(&self) -> &Drain;
 }
 
 /// An event source's client has nothing to say any more: it is thrown away.
@@ -118,17 +119,17 @@ impl Conversation for Feed {
 
     fn receive(&mut self, _: &[u8]) {}
 
-    fn must_end(&self) -> bool {
-        self.must_end()
+    fn drain(&self) -> &Drain {
+        self.drain()
     }
 }
 
 /// A socket and what is said on it: the future of one task, written out so that nothing is kept twice.
 /// Idle it is this struct, one waker and the socket's registration.
-#[derive(Debug)]
 pub(super) struct Detached<C> {
     socket: Socket,
-    conversation: C,
+    /// `None` once the last byte is written: whose stream it was may come back at once, and finds room.
+    conversation: Option<C>,
     /// What of the present frame is not written yet: shared with all who get the same.
     writing: Bytes,
     /// Runs while a write stalls.
@@ -136,8 +137,8 @@ pub(super) struct Detached<C> {
     limits: Arc<Limits>,
     /// The client was not read from when it was looked at last: no waker waits for its bytes.
     held_back: bool,
-    /// The last byte is written: only FIN is left, so that the client sees a whole response.
-    closing: bool,
+    /// Then only FIN is left, so that the client sees a whole response: how long that may take.
+    lingering: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// FIN is out.
     finished: bool,
     _place: Place,
@@ -179,9 +180,9 @@ impl<C: Conversation> Future for Detached<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        if !this.closing {
+        if this.lingering.is_none() {
             match ready!(this.poll_step(cx)) {
-                Ok(()) => this.closing = true,
+                Ok(()) => {}
                 Err(ending) => {
                     if matches!(ending, Ending::Stalled) {
                         this.limits.slow_closed.inc();
@@ -200,12 +201,12 @@ impl<C: Conversation> Detached<C> {
         let (writing, stall) = (Bytes::new(), None);
         Self {
             socket,
-            conversation,
+            conversation: Some(conversation),
             writing,
             stall,
             limits,
             held_back: true,
-            closing: false,
+            lingering: None,
             finished: false,
             _place: place,
         }
@@ -213,17 +214,25 @@ impl<C: Conversation> Detached<C> {
 
     /// Writes and reads until nothing can be done; ready when the stream is over.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
-        if self.conversation.must_end() {
+        let drain = self.conversation.as_ref().map(Conversation::drain);
+        if drain.is_none_or(|drain| drain.phase() >= Phase::Ended) {
             return Poll::Ready(Err(Ending::Closed));
         }
         loop {
             self.poll_read(cx)?;
             ready!(self.poll_write(cx))?;
-            match self.conversation.poll_next(cx) {
+            let Some(conversation) = &mut self.conversation else { return Poll::Ready(Ok(())) };
+            match conversation.poll_next(cx) {
                 Poll::Ready(Some(frame)) => self.writing = frame,
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(None) => {
+                    let drain = conversation.drain().clone();
+                    let ended = async move { drain.reached(Phase::Ended).await };
+                    let linger = tokio::time::timeout(LINGER, ended);
+                    self.lingering = Some(Box::pin(async { _ = linger.await }));
+                    self.conversation = None;
+                }
                 // What it waited for may have made room for more.
-                Poll::Pending if self.held_back && self.conversation.wants_bytes() => {}
+                Poll::Pending if self.held_back && conversation.wants_bytes() => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -261,15 +270,16 @@ impl<C: Conversation> Detached<C> {
     /// Sends FIN, then reads until the client's: data that nobody has read would have the kernel cut
     /// the connection, and the client would lose what was said last.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.conversation.must_end() {
+        if let Some(lingering) = &mut self.lingering
+            && lingering.as_mut().poll(cx).is_ready()
+        {
             return Poll::Ready(());
         }
         let mut scratch = [const { MaybeUninit::uninit() }; 512];
         if !self.finished {
-            match Pin::new(&mut self.socket).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => (self.finished, self.stall) = (true, None),
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return self.poll_stall(cx),
+            match ready!(Pin::new(&mut self.socket).poll_shutdown(cx)) {
+                Ok(()) => self.finished = true,
+                Err(_) => return Poll::Ready(()),
             }
         }
         loop {
@@ -277,11 +287,9 @@ impl<C: Conversation> Detached<C> {
             match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
                 Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => break,
+                Poll::Pending => return Poll::Pending,
             }
         }
-        let linger = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        linger.as_mut().poll(cx)
     }
 
     /// Ready once the client has accepted nothing for `event_source.write_timeout`.
@@ -294,7 +302,7 @@ impl<C: Conversation> Detached<C> {
     /// Hands on what the client sends, and notices its end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         let mut scratch = [const { MaybeUninit::uninit() }; 8 * 1024];
-        while self.conversation.wants_bytes() {
+        while let Some(conversation) = self.conversation.as_mut().filter(|c| c.wants_bytes()) {
             let mut buffer = ReadBuf::uninit(&mut scratch);
             match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
                 Poll::Pending => {
@@ -303,7 +311,7 @@ impl<C: Conversation> Detached<C> {
                 }
                 Poll::Ready(Err(error)) => return Err(Ending::Gone(error)),
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(Ending::Closed),
-                Poll::Ready(Ok(())) => self.conversation.receive(buffer.filled()),
+                Poll::Ready(Ok(())) => conversation.receive(buffer.filled()),
             }
         }
         self.held_back = true;

@@ -92,6 +92,10 @@ impl Engine {
         self.drain.phase()
     }
 
+    pub(super) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
     pub(super) fn drained_by(&self) -> Moment {
         Moment(self.drained_by.load(Ordering::Relaxed))
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::engine::Engine;
 use super::wheel::RESOLUTION;
 use crate::clock::{Moment, jittered};
-use crate::drain::Phase;
+use crate::drain::{Drain, Phase};
 use crate::hub::Subscriber;
 
 /// How streams of one kind are timed; shared by all of them.
@@ -46,6 +46,8 @@ pub struct Feed {
     unanswered: Moment,
     /// When the stream ends by itself.
     ends: Moment,
+    /// Its owner has something under way, for which the end waits.
+    is_busy: bool,
     /// When its owner wants to be polled, whatever else happens.
     also: Moment,
     /// The moments the wheel will wake us; past ones are over. Two, since a throttled event must not
@@ -90,6 +92,7 @@ impl Feed {
             last_bytes: now,
             unanswered: Moment::NEVER,
             ends,
+            is_busy: false,
             also: Moment::NEVER,
             far: Moment::default(),
             near: Moment::default(),
@@ -120,6 +123,17 @@ impl Feed {
     /// Ends the stream as its age would.
     pub fn end(&mut self) {
         self.ends = Moment::default();
+    }
+
+    /// Whether an end that comes of age, or of the process, is to wait. Push goes on meanwhile.
+    pub fn put_off_end(&mut self, is_busy: bool) {
+        self.is_busy = is_busy;
+    }
+
+    /// Whether the end is waiting.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        self.is_busy && self.ends <= Moment::now()
     }
 
     /// Has the task polled at `moment` at the latest; only the last such wish counts.
@@ -194,7 +208,7 @@ impl Feed {
             }
             return Some(Some(event));
         }
-        if self.ends <= now {
+        if self.ends <= now && !self.is_busy {
             self.stage = Stage::Closing;
             return Some(Some((self.subscriber.codec().come_back)(self.engine.retry())));
         }
@@ -209,6 +223,12 @@ impl Feed {
             return Some(Some((self.subscriber.codec().keep_alive)()));
         }
         None
+    }
+
+    /// The process' end.
+    #[must_use]
+    pub fn drain(&self) -> &Drain {
+        self.engine.drain()
     }
 
     /// The drain window is over: no more bytes, whatever is under way.
@@ -235,7 +255,10 @@ impl Feed {
     fn arm(&mut self, now: Moment) {
         let answer_due = self.unanswered.after(self.plan.answer_within);
         let mut next = self.ping_due().min(self.keep_alive_due()).min(answer_due);
-        next = next.min(self.ends).min(self.also);
+        next = next.min(self.also);
+        if !self.is_busy {
+            next = next.min(self.ends);
+        }
         if self.throttled_until > now && self.subscriber.has_pending() {
             next = next.min(self.throttled_until);
         }

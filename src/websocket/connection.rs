@@ -4,7 +4,6 @@
 //! comes and gone when it is done ([`Work`]). Push goes before responses, and neither waits for a
 //! call (protocol.md §5.6).
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -17,19 +16,14 @@ use tokio::task::JoinSet;
 use super::machine::{Heard, Machine, Output};
 use super::message::PushEnable;
 use super::wire::{self, CloseCode, Deflate, Limits};
+use super::work::{MOST_UNDER_WAY, Work};
 use crate::api::memory::{Memory, Place};
 use crate::clock::Moment;
+use crate::drain::Drain;
 use crate::hub::Subscriber;
 use crate::state::types::TypeFilter;
 use crate::streams::{Conversation, Feed};
 use crate::telemetry::metrics::Metrics;
-
-/// Requests and responses of one connection that are not over. When full: the client is not read from,
-/// until it takes its responses (hostile.md S5).
-const MOST_UNDER_WAY: usize = 32;
-
-/// Pings that wait for their answers.
-const MOST_PONGS: usize = 32;
 
 /// Bytes of a message in the making that need no place in memory of their own.
 const FREE: usize = 1024;
@@ -105,50 +99,6 @@ pub struct Connection<A> {
     closing: Moment,
 }
 
-/// What is under way on a connection.
-#[derive(Default)]
-struct Work {
-    calls: JoinSet<Answer>,
-    /// What is to be sent. When full: [`MOST_UNDER_WAY`].
-    frames: VecDeque<(Bytes, Option<Place>)>,
-    /// What the frame that is being written occupies.
-    writing: Option<Place>,
-    /// The last frame, once all others are out.
-    close: Option<Bytes>,
-    /// Answers to pings. When full ([`MOST_PONGS`]): the oldest ping goes unanswered, as RFC 6455
-    /// §5.5.3 allows.
-    pongs: VecDeque<Bytes>,
-    /// A message in the making: what it occupies, and when it began.
-    partial: Option<(Place, Moment)>,
-}
-
-impl Work {
-    fn under_way(&self) -> usize {
-        self.calls.len() + self.frames.len()
-    }
-
-    fn next(&mut self) -> Option<Bytes> {
-        let (frame, place) = self.frames.pop_front()?;
-        self.writing = place;
-        Some(frame)
-    }
-
-    fn pong(&mut self, frame: Bytes) {
-        if self.pongs.len() == MOST_PONGS {
-            self.pongs.pop_front();
-        }
-        self.pongs.push_back(frame);
-    }
-
-    fn is_over(&self) -> bool {
-        self.under_way() == 0
-            && self.writing.is_none()
-            && self.close.is_none()
-            && self.pongs.is_empty()
-            && self.partial.is_none()
-    }
-}
-
 impl<A: Application> Connection<A> {
     /// A connection that has just been opened. `feed` is subscribed to nothing.
     #[must_use]
@@ -168,15 +118,17 @@ impl<A: Application> Connection<A> {
 
     fn act(&mut self, output: Output<A::Request>) {
         match output {
-            Output::Frame(frame) => match frame.first() {
-                Some(&PONG) => self.work().pong(frame),
-                _ => self.work().frames.push_back((frame, None)),
-            },
+            // A ping asks for nothing.
+            Output::Frame(frame) if frame.first() == Some(&PONG) => {
+                return self.work().pong(frame);
+            }
+            Output::Frame(frame) => self.work().frames.push_back((frame, None)),
             Output::Close(frame) => self.close(frame),
             Output::Call(request) => self.call(request),
             Output::Push(wish) => self.push(&wish),
             Output::Silence => self.watch(&TypeFilter::only([]), None),
         }
+        self.active = Moment::now();
     }
 
     fn push(&mut self, wish: &PushEnable) {
@@ -213,6 +165,7 @@ impl<A: Application> Connection<A> {
     /// Says the last word, after what is said already: what else is under way is not answered.
     fn close(&mut self, frame: Bytes) {
         self.machine.close();
+        self.feed.put_off_end(false);
         let work = self.work();
         (work.calls, work.partial, work.close) = (JoinSet::new(), None, Some(frame));
     }
@@ -270,35 +223,83 @@ impl<A: Application> Connection<A> {
         self.feed.wake_at(next);
     }
 
-    /// The next frame that need not wait for push: a sign of life, or what is left before the end.
-    fn urgent(&mut self) -> Option<Bytes> {
+    /// The next frame that is not push: signs of life first, the last word last.
+    fn next_frame(&mut self) -> Option<Bytes> {
         let work = self.work.as_mut()?;
-        work.writing = None;
-        if let Some(pong) = work.pongs.pop_front() {
-            return Some(pong);
-        }
-        work.close.as_ref()?;
-        if let Some(frame) = work.next() {
-            return Some(frame);
+        let frame = work.pongs.pop_front().or_else(|| work.next());
+        if frame.is_some() || work.close.is_none() {
+            return frame;
         }
         self.closing = Moment::now().after(CLOSE_TIMEOUT);
         work.close.take()
     }
 
+    /// Whether the last word is known.
+    fn is_ending(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.close.is_some())
+    }
+
+    /// Whether one more message can be heard.
+    fn has_room(&self) -> bool {
+        let under_way = self.work.as_ref().map_or(0, |work| work.under_way());
+        under_way < MOST_UNDER_WAY && !self.feed.is_overdue()
+    }
+
+    /// Acts on what has come, as long as there is room, and keeps the rest.
+    fn hear(&mut self, mut bytes: &[u8]) {
+        let limits = self.application.limits();
+        while self.has_room()
+            && let Some(output) = self.machine.receive(&mut bytes, &limits, A::hear)
+        {
+            self.act(output);
+        }
+        if !bytes.is_empty() {
+            self.work().unheard = bytes.into();
+        }
+        if self.machine.is_open() {
+            self.hold();
+        }
+    }
+
+    /// The next event, or the end. Its last word becomes ours, behind what is said already.
+    fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if !self.wants_bytes() {
+            // It cannot be heard while it is not listened to.
+            self.feed.heard();
+        }
+        self.look_at_time(Moment::now());
+        if self.is_ending() {
+            return Poll::Pending;
+        }
+        let is_busy = self.work.as_ref().is_some_and(|work| work.under_way() > 0);
+        self.feed.put_off_end(is_busy);
+        let pushed = self.feed.poll_next(cx);
+        match pushed {
+            Poll::Ready(Some(frame)) if self.feed.is_closing() => {
+                self.close(frame);
+                Poll::Pending
+            }
+            _ => pushed,
+        }
+    }
+
     /// Takes what calls have come to.
     fn collect(&mut self, cx: &mut Context<'_>) {
         let Some(work) = &mut self.work else { return };
-        let mut refused = false;
+        let (mut refused, mut panicked) = (false, false);
         while let Poll::Ready(Some(done)) = work.calls.poll_join_next(cx) {
             match done {
-                Ok(Answer::Frame(frame, place)) => work.frames.push_back((frame, place)),
-                Ok(Answer::Unauthorized) => refused = true,
-                // It panicked: the client is not left without a word.
-                Err(_) => {
-                    let reason = "a request could not be answered";
-                    work.close = Some(wire::close(CloseCode::Error, reason));
+                Ok(Answer::Frame(frame, place)) => {
+                    self.active = Moment::now();
+                    work.frames.push_back((frame, place));
                 }
+                Ok(Answer::Unauthorized) => refused = true,
+                Err(_) => panicked = true,
             }
+        }
+        if panicked {
+            // The client is not left without a word.
+            self.close(wire::close(CloseCode::Error, "a request could not be answered"));
         }
         if refused {
             self.feed.subscriber().wake().revoke();
@@ -318,64 +319,44 @@ impl<A: Application> Conversation for Connection<A> {
             }
             return Poll::Pending;
         }
-        if self.feed.is_closing() {
-            // Its last word was a close frame.
-            self.machine.close();
-            self.closing = Moment::now().after(CLOSE_TIMEOUT);
-            return self.poll_next(cx);
+        if let Some(work) = &mut self.work {
+            if work.writing.take().is_some() {
+                self.active = Moment::now();
+            }
+            let unheard = std::mem::take(&mut work.unheard);
+            if !unheard.is_empty() {
+                self.hear(&unheard);
+            }
         }
         self.collect(cx);
-        if let Some(frame) = self.urgent() {
+        if !self.is_ending()
+            && let Poll::Ready(pushed) = self.poll_push(cx)
+        {
+            // `None`: the client is gone without a word, or the process ends.
+            return Poll::Ready(pushed);
+        }
+        if let Some(frame) = self.next_frame() {
             return Poll::Ready(Some(frame));
         }
-        if !self.wants_bytes() {
-            // It cannot be heard while it is not listened to.
-            self.feed.heard();
-        }
-        self.look_at_time(Moment::now());
-        match self.feed.poll_next(cx) {
-            Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame)),
-            // The client is gone without a word, or the process ends.
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Pending => {}
-        }
-        // The time may just have closed it.
-        if let Some(frame) = self.urgent() {
-            return Poll::Ready(Some(frame));
-        }
-        if let Some(work) = &mut self.work {
-            if let Some(frame) = work.next() {
-                return Poll::Ready(Some(frame));
-            }
-            if work.is_over() {
-                self.work = None;
-                self.active = Moment::now();
-                // Whether it is idle is judged anew.
-                return self.poll_next(cx);
-            }
+        if self.work.as_ref().is_some_and(|work| work.is_over()) {
+            self.work = None;
+            // Whether it is idle is judged anew.
+            return self.poll_next(cx);
         }
         Poll::Pending
     }
 
     fn wants_bytes(&self) -> bool {
-        self.work.as_ref().is_none_or(|work| work.under_way() < MOST_UNDER_WAY)
+        self.has_room() && self.work.as_ref().is_none_or(|work| work.unheard.is_empty())
     }
 
     fn receive(&mut self, bytes: &[u8]) {
         self.feed.heard();
-        let limits = self.application.limits();
-        let mut bytes = bytes;
-        while let Some(output) = self.machine.receive(&mut bytes, &limits, A::hear) {
-            self.active = Moment::now();
-            self.act(output);
-        }
-        if self.machine.is_open() {
-            self.hold();
-        }
+        self.hear(bytes);
     }
 
-    fn must_end(&self) -> bool {
-        self.feed.must_end()
+    fn drain(&self) -> &Drain {
+        self.feed.drain()
     }
 }
 

@@ -110,8 +110,8 @@ impl Application for Jmap {
                 let state = format!("{}{suffix}", principal.session_state);
                 if let Some(echoed) = message::echo(&body, &state) {
                     let message = message::response(id.as_deref(), echoed.as_bytes());
-                    let message = message.unwrap_or_default();
-                    return Answer::Frame(wire::text_deflated(&message, deflate), Some(place));
+                    let message = frame(message.unwrap_or_default(), deflate).await;
+                    return Answer::Frame(message, Some(place));
                 }
             }
             let held = Held { bytes: body.into(), place };

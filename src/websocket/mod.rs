@@ -17,6 +17,7 @@
 //! | [`message`] | the messages of RFC 8887 |
 //! | [`jmap`] | API requests, on the way of those by HTTP |
 //! | [`connection`] | all of it put together, for one connection |
+//! | `work` | what is under way on one connection |
 //! | [`encode`] | what is pushed, as frames |
 //!
 //! A client authenticates once, by its handshake; upstream sees its credentials with each request, and
@@ -29,6 +30,7 @@ pub mod jmap;
 pub mod machine;
 pub mod message;
 pub mod wire;
+mod work;
 
 use std::sync::Arc;
 

@@ -32,6 +32,9 @@ pub enum Heard {
     Binary(Bytes),
 }
 
+/// Bytes held of a message that comes after our close frame: enough for all but the largest.
+const KEPT: usize = 1024;
+
 /// See the module. Idle it holds no buffer.
 #[derive(Debug)]
 pub struct Machine {
@@ -76,7 +79,11 @@ impl Machine {
                 return None;
             }
             let incoming = match self.decoder.next(bytes, limits) {
-                Ok(incoming) => incoming?,
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => {
+                    self.forgo();
+                    return None;
+                }
                 Err(Fault { code, reason }) => {
                     // What follows cannot be told apart.
                     *bytes = &[];
@@ -110,6 +117,15 @@ impl Machine {
     pub fn close(&mut self) {
         if self.stage == Stage::Open {
             self.stage = Stage::Closing;
+            self.forgo();
+        }
+    }
+
+    /// A message that comes after our close frame is of no use but for where it ends: a large one is not
+    /// held for that, and so the client's close frame behind it is not found.
+    fn forgo(&mut self) {
+        if self.stage == Stage::Closing && self.held() > KEPT {
+            (self.decoder, self.stage) = (Decoder::new(self.deflate), Stage::Closed);
         }
     }
 

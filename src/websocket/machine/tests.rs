@@ -75,6 +75,25 @@ fn after_our_close_only_the_clients_is_waited_for() {
     assert!(machine.is_closed());
 }
 
+/// Who takes no close frame would have us hold what nobody counts, for as long as that may take.
+#[test]
+fn after_our_close_nothing_large_is_held() {
+    let limits = Limits { message: 1 << 20, fragments: 10 };
+    let announced = [0x81, 0xff, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0];
+    for close_first in [true, false] {
+        let mut machine = Machine::new(None);
+        if close_first {
+            machine.close();
+        }
+        let begun = [&announced[..], &[b' '; 100_000]].concat();
+        assert_eq!(machine.receive(&mut &*begun, &limits, hear), None);
+        machine.close();
+        assert_eq!(machine.receive(&mut &[b' '; 100_000][..], &limits, hear), None);
+        assert_eq!(machine.held(), 0);
+        assert!(machine.is_closed());
+    }
+}
+
 #[test]
 fn what_the_subprotocol_refuses_closes_and_waits() {
     let mut machine = Machine::new(None);

@@ -159,9 +159,11 @@ fn not_request(id: Option<String>, detail: &'static str) -> NotUnderstood {
 }
 
 /// A `Response` (§4.3.3): the upstream's response object with the WebSocket's members before its own.
-/// `None` if `body` is no object.
+/// `None` if `body` is no object, or not UTF-8: the client would have to end the connection (RFC 6455
+/// §8.1).
 #[must_use]
 pub fn response(id: Option<&str>, body: &[u8]) -> Option<Vec<u8>> {
+    std::str::from_utf8(body).ok()?;
     let begin = body.iter().position(|byte| !byte.is_ascii_whitespace())?;
     let inside = body.get(begin..)?.strip_prefix(b"{")?;
     let mut message = Vec::with_capacity(body.len() + 48 + id.map_or(0, str::len));

@@ -89,7 +89,7 @@ fn a_response_says_whose_it_is() {
         json!({ "@type": "Response", "requestId": "R\"1", "methodResponses": [], "sessionState": "s" })
     );
     assert_eq!(with(None, b"{ }"), json!({ "@type": "Response" }));
-    for other in [&b""[..], b"[]", b"  ", b"{", b"<html>"] {
+    for other in [&b""[..], b"[]", b"  ", b"{", b"<html>", b"{\"a\":\"\xff\"}"] {
         assert_eq!(response(None, other), None);
     }
 }

@@ -37,6 +37,18 @@ async fn a_user_with_too_many_streams_is_told_when_to_try_again() {
     rig.end().await;
 }
 
+/// A client may keep its socket for a while, and open the next.
+#[tokio::test]
+async fn a_stream_that_has_ended_takes_no_room() {
+    let rig = Rig::start(|config| config.limits.streams_per_user = 1).await;
+    let mut first = rig.events("alice", "types=*&closeafter=state&ping=0").await;
+    rig.change("alice", "Email").await;
+    while first.next().await.is_some() {}
+    let second = rig.events("alice", ALL).await;
+    drop((first, second));
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn a_proxy_without_room_says_when_to_try_again() {
     let rig = Rig::start(|config| config.limits.streams = 1).await;

@@ -127,6 +127,27 @@ async fn a_client_that_asks_without_reading_is_stopped() {
     rig.end().await;
 }
 
+/// S5: what came in one read waits as well.
+#[tokio::test]
+async fn no_more_requests_are_under_way_however_small_they_are() {
+    let rig = Rig::start(|_| {}).await;
+    let gate = Arc::new(Semaphore::new(0));
+    rig.upstream.fail("Slow/get", Fault::Hold(Arc::clone(&gate)), u32::MAX);
+    let mut ws = Ws::open(&rig, "alice").await;
+    let request = r#"{"@type":"Request","using":[],"methodCalls":[["Slow/get",{},"c"]]}"#;
+    let many = masked(0x81, request.as_bytes()).repeat(100);
+    ws.carrier().write_all(&many).await.unwrap();
+    // As many as the Session allows.
+    rig.upstream.asked("Slow/get", 8).await;
+    assert_eq!(rig.metrics.websocket_requests.get(), 32);
+    gate.add_permits(100);
+    for _ in 0..100 {
+        assert_eq!(ws.next().await.unwrap()["@type"], "Response");
+    }
+    ws.synchronize().await;
+    rig.end().await;
+}
+
 /// S1, S2: all that was missed is one message.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_told_the_newest_once_it_does() {

@@ -8,11 +8,12 @@ use http_body_util::Empty;
 use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 
 use crate::support::http::asking;
 use crate::support::http2::Http2;
 use crate::support::rig::Rig;
-use crate::support::upstream::{SESSION, account_of};
+use crate::support::upstream::{API, Canned, Frames, SESSION, account_of};
 use crate::support::wait::within;
 use crate::support::ws::{End, WEBSOCKET, Ws, held};
 
@@ -63,6 +64,30 @@ async fn requests_and_push_go_over_a_stream_of_http2() {
     held(&rig, 1).await;
     let (end, ()) = tokio::join!(one.end(), rig.drain());
     assert_eq!(end, End::Closed(1001));
+}
+
+/// S5: what a client's window has no room for is held by us, and counts.
+#[tokio::test]
+async fn a_response_that_the_client_does_not_take_keeps_its_place_in_memory() {
+    let rig = Rig::start(|config| {
+        config.limits.request_memory = 8 << 20;
+        config.websocket.response_size = 6 << 20;
+    })
+    .await;
+    // More than the client's window.
+    let large = format!("{{\"x\":\"{}\"}}", "x".repeat(5 << 20));
+    let large = Canned { status: 200, body: Frames::of(large), ..Canned::default() };
+    rig.upstream.answer(API, large);
+    let mut client = Http2::connect(rig.address).await;
+    let mut slow = open(&mut client).await;
+    let mut bob = Ws::open(&rig, "bob").await;
+    slow.request("1", &json!([["Foo/get", {}, "c"]])).await;
+    within("response that begins", slow.carrier().read_exact(&mut [0])).await.unwrap();
+    bob.request("2", &json!([["Foo/get", {}, "c"]])).await;
+    let refused = bob.next().await.unwrap();
+    assert_eq!((&refused["@type"], &refused["status"]), (&"RequestError".into(), &503.into()));
+    drop(slow);
+    rig.end().await;
 }
 
 #[tokio::test]

@@ -1,14 +1,18 @@
 //! How long a WebSocket lives, and what ends it (RFC 6455 §5.5, §7; RFC 8887 §4.1).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
+use tokio::sync::Semaphore;
 use tungstenite::Message;
 
 use crate::support::rig::Rig;
 use crate::support::tls::Certified;
-use crate::support::upstream::account_of;
-use crate::support::wait::until;
+use crate::support::upstream::{Fault, account_of};
+use crate::support::wait::{until, within};
 use crate::support::ws::{End, WEBSOCKET, Ws, held};
 
 #[tokio::test]
@@ -60,6 +64,24 @@ async fn a_connection_without_push_ends_when_nothing_is_asked() {
 }
 
 #[tokio::test]
+async fn a_ping_asks_for_nothing() {
+    let rig = Rig::start(|config| config.websocket.idle = Duration::from_secs(1)).await;
+    let mut ws = Ws::open(&rig, "alice").await;
+    let carrier = ws.carrier();
+    within("end", async {
+        let mut head = [0; 2];
+        // Pongs without a payload, until a close frame comes.
+        while head[0] != 0x88 {
+            carrier.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.unwrap();
+            carrier.read_exact(&mut head).await.unwrap();
+        }
+    })
+    .await;
+    drop(ws);
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn a_connection_ends_at_its_age() {
     let rig = Rig::start(|config| config.websocket.max_age = Duration::from_secs(1)).await;
     let mut ws = Ws::open(&rig, "alice").await;
@@ -95,7 +117,7 @@ async fn a_credential_that_upstream_refuses_now_ends_a_connection_that_only_list
 }
 
 #[tokio::test]
-async fn closes_are_spread_over_the_drain_window_and_requests_under_way_are_not_lost_before() {
+async fn closes_are_spread_over_the_drain_window() {
     let rig = Rig::start(|config| config.drain.window = Duration::from_secs(2)).await;
     let mut all = Vec::new();
     for _ in 0..20 {
@@ -109,6 +131,62 @@ async fn closes_are_spread_over_the_drain_window_and_requests_under_way_are_not_
         }
     };
     tokio::join!(ends, rig.drain());
+}
+
+/// Whether upstream did what it was asked the client would not know. It is told of changes meanwhile.
+#[tokio::test]
+async fn an_end_of_age_waits_for_requests_under_way() {
+    let rig = Rig::start(|config| {
+        config.websocket.max_age = Duration::from_secs(1);
+        config.websocket.throttle = Duration::ZERO;
+    })
+    .await;
+    let gate = Arc::new(Semaphore::new(0));
+    rig.upstream.fail("Slow/get", Fault::Hold(Arc::clone(&gate)), 1);
+    let mut ws = Ws::open(&rig, "alice").await;
+    ws.enable(json!({})).await;
+    ws.request("slow", &json!([["Slow/get", {}, "c"]])).await;
+    rig.upstream.asked("Slow/get", 1).await;
+    // Twice another's age is more than its own.
+    for _ in 0..2 {
+        assert_eq!(Ws::open(&rig, "bob").await.end().await, End::Closed(1001));
+    }
+    let new = rig.change("alice", "Email").await;
+    ws.told(&account_of("alice"), "Email", &new).await;
+    gate.add_permits(1);
+    assert_eq!(ws.next_of("Response").await["requestId"], "slow");
+    assert_eq!(ws.end().await, End::Closed(1001));
+    rig.end().await;
+}
+
+/// The first of two is answered when the second is refused.
+#[tokio::test]
+async fn what_was_answered_is_said_before_a_credential_ends_the_connection() {
+    let rig = Rig::start(|config| config.websocket.send_buffer = 4096).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let socket = Box::new(socket.connect(rig.address).await.unwrap());
+    let bearer = [("authorization", "Bearer alice")];
+    let mut ws = Ws::try_open_over(socket, rig.address, WEBSOCKET, &bearer).await.unwrap();
+    // So much that it is not out when the others are done.
+    ws.request("1", &json!([["Core/echo", { "x": "x".repeat(1 << 20) }, "c"]])).await;
+    let mut said = vec![0];
+    within("response that begins", ws.carrier().read_exact(&mut said)).await.unwrap();
+    ws.request("2", &json!([["Core/echo", {}, "c"]])).await;
+    rig.upstream.asked("Core/echo", 2).await;
+    let looks = rig.upstream.sessions_of("alice");
+    rig.upstream.mail(|mail| mail.refuse("alice"));
+    ws.request("3", &json!([["Core/echo", {}, "c"]])).await;
+    until("second look at the Session", || match rig.upstream.sessions_of("alice") - looks {
+        0 => Err(()),
+        _ => Ok(()),
+    })
+    .await;
+    within("end", ws.carrier().read_to_end(&mut said)).await.unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains(r#""requestId":"2""#));
+    assert!(said.contains("\u{3}\u{fffd}the credentials"), "closed by 1008");
+    rig.end().await;
 }
 
 #[tokio::test]
