@@ -51,6 +51,9 @@ pub struct Calls {
     wiring: Wiring,
     limits: Limits,
     memory: Arc<Memory>,
+    /// Where responses over WebSockets are held: apart, for a client that takes its responses slowly
+    /// must not keep others from asking.
+    answers: Memory,
     turns: Arc<Turns>,
     /// Whether we have capabilities that upstream knows nothing of.
     has_own: bool,
@@ -73,8 +76,9 @@ impl Calls {
         let limits = config.limits.clone();
         let patience = config.downstream.body_timeout;
         let memory = Arc::new(Memory::new(limits.request_memory, patience));
+        let answers = Memory::new(config.websocket.memory, patience);
         let has_own = config.upstream.push != UpstreamPush::Passthrough;
-        Self { wiring, limits, memory, turns: Arc::default(), has_own }
+        Self { wiring, limits, memory, answers, turns: Arc::default(), has_own }
     }
 
     /// Where requests are held.
@@ -124,7 +128,7 @@ impl Calls {
         let asking = Asking { key: Some(key), principal: Some(principal), turn };
         let response = self.exchange(parts, held, asking, suffix).await;
         let status = response.status();
-        Ok((status, self.memory.read(response.into_body(), limit).await?))
+        Ok((status, self.answers.read(response.into_body(), limit).await?))
     }
 
     async fn exchange(

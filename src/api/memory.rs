@@ -45,10 +45,10 @@ pub struct Held {
 }
 
 /// What a request occupies.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Place {
-    small: OwnedSemaphorePermit,
-    large: OwnedSemaphorePermit,
+    small: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a body was not read.
@@ -73,25 +73,14 @@ impl Memory {
         Self { small, share, large, patience }
     }
 
-    /// A place that nothing occupies yet.
-    ///
-    /// # Errors
-    /// Never; for the form's sake like [`Self::grow`].
-    pub fn place(&self) -> Result<Place, Unread> {
-        Ok(Place { small: take(&self.small, 0)?, large: take(&self.large, 0)? })
-    }
-
     /// Has a place cover `bytes`, if it does not yet.
     ///
     /// # Errors
     /// [`Unread::Full`].
     pub fn grow(&self, place: &mut Place, bytes: usize) -> Result<(), Unread> {
         let units = bytes.div_ceil(UNIT);
-        let small = units.min(self.share).saturating_sub(place.small.num_permits());
-        let large = units.saturating_sub(self.share).saturating_sub(place.large.num_permits());
-        place.small.merge(take(&self.small, small)?);
-        place.large.merge(take(&self.large, large)?);
-        Ok(())
+        take(&self.small, &mut place.small, units.min(self.share))?;
+        take(&self.large, &mut place.large, units.saturating_sub(self.share))
     }
 
     /// Reads a body to its end, at most `limit` bytes.
@@ -100,7 +89,7 @@ impl Memory {
     /// [`Unread`].
     pub async fn read(&self, mut body: Body, limit: usize) -> Result<Held, Unread> {
         let mut gathered = Gathered::default();
-        let mut place = self.place()?;
+        let mut place = Place::default();
         let (mut due, mut arrived) = (Instant::now() + self.patience, 0);
         // A request that is not over by then must have brought so much since.
         let least = self.patience.as_secs().saturating_mul(LEAST_RATE.into());
@@ -128,9 +117,23 @@ impl Memory {
     }
 }
 
-fn take(units: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, Unread> {
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
-    Arc::clone(units).try_acquire_many_owned(count).map_err(|_| Unread::Full)
+/// Has `held` be `count` units at least.
+fn take(
+    units: &Arc<Semaphore>,
+    held: &mut Option<OwnedSemaphorePermit>,
+    count: usize,
+) -> Result<(), Unread> {
+    let more = count.saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+    if more == 0 {
+        return Ok(());
+    }
+    let more = u32::try_from(more).unwrap_or(u32::MAX);
+    let taken = Arc::clone(units).try_acquire_many_owned(more).map_err(|_| Unread::Full)?;
+    match held {
+        Some(held) => held.merge(taken),
+        None => *held = Some(taken),
+    }
+    Ok(())
 }
 
 #[cfg(test)]

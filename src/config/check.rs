@@ -23,7 +23,7 @@ use super::{
 pub(super) const KB: u64 = 1 << 10;
 pub(super) const MB: u64 = 1 << 20;
 pub(super) const GB: u64 = 1 << 30;
-const TB: u64 = 1 << 40;
+pub(super) const TB: u64 = 1 << 40;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -52,12 +52,6 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     ];
     let auth = auth(reader, &taken);
     let limits = limits(reader);
-    if let (Some(websocket), Some(limits)) = (&websocket, &limits)
-        && websocket.response_size > limits.request_memory
-    {
-        let why = "one response must fit into the memory for all";
-        reader.conflict("websocket.response_size", "limits.request_memory", why);
-    }
     let cors = cors(reader);
     let redis = redis(reader);
     let admin = admin(reader);

@@ -234,6 +234,8 @@ pub struct WebSocket {
     pub write_timeout: Duration,
     /// Bytes the kernel keeps for a client that does not read.
     pub send_buffer: usize,
+    /// Bytes of API responses held for all connections together.
+    pub memory: usize,
     /// The largest API response sent, in bytes: it is held whole.
     pub response_size: usize,
     /// Whether permessage-deflate (RFC 7692) is agreed to.

@@ -1,7 +1,7 @@
 //! What the settings of our streams must be.
 
 use super::address;
-use super::check::{DAY, GB, HOUR, KB, MB, MILLISECOND, MINUTE, SECOND, bare, size, time};
+use super::check::{DAY, GB, HOUR, KB, MB, MILLISECOND, MINUTE, SECOND, TB, bare, size, time};
 use super::quantity::Range;
 use super::reader::Reader;
 use super::{EventSource, QueryMode, Upstream, WebSocket};
@@ -87,7 +87,14 @@ pub(super) fn websocket(reader: &mut Reader<'_>) -> Option<WebSocket> {
     let max_age = time(reader, "websocket.max_age", MAX_AGE);
     let write_timeout = time(reader, "websocket.write_timeout", Range::times(SECOND, MINUTE * 10));
     let send_buffer = size(reader, "websocket.send_buffer", SEND_BUFFER);
+    let memory = size(reader, "websocket.memory", Range::sizes(MB, TB));
     let response_size = size(reader, "websocket.response_size", Range::sizes(64 * KB, GB));
+    if let (Some(one), Some(all)) = (response_size, memory)
+        && one > all
+    {
+        let why = "one response must fit into the memory for all";
+        reader.conflict("websocket.response_size", "websocket.memory", why);
+    }
     let compression = reader.boolean("websocket.compression");
     let answer_echo = reader.boolean("websocket.answer_echo");
     Some(WebSocket {
@@ -99,6 +106,7 @@ pub(super) fn websocket(reader: &mut Reader<'_>) -> Option<WebSocket> {
         max_age: max_age?,
         write_timeout: write_timeout?,
         send_buffer: send_buffer?,
+        memory: memory?,
         response_size: response_size?,
         compression: compression?,
         answer_echo: answer_echo?,

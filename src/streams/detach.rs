@@ -27,6 +27,10 @@ use crate::drain::{Drain, Phase};
 use crate::http::body::BodyError;
 use crate::http::socket::Socket;
 
+/// Bytes that a client must take within the write timeout to be seen to read: who takes one now and then
+/// would hold what waits for ever.
+const PART: usize = 16 * 1024;
+
 /// How long our FIN and the client's may take.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -132,6 +136,8 @@ pub(super) struct Detached<C> {
     conversation: Option<C>,
     /// What of the present frame is not written yet: shared with all who get the same.
     writing: Bytes,
+    /// Bytes taken since the last stall began.
+    taken: usize,
     /// Runs while a write stalls.
     stall: Option<Pin<Box<Sleep>>>,
     limits: Arc<Limits>,
@@ -204,6 +210,7 @@ impl<C: Conversation> Detached<C> {
             conversation: Some(conversation),
             writing,
             stall,
+            taken: 0,
             limits,
             held_back: true,
             lingering: None,
@@ -244,7 +251,10 @@ impl<C: Conversation> Detached<C> {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::Closed)),
                 Poll::Ready(Ok(written)) => {
                     self.writing.advance(written);
-                    self.stall = None;
+                    self.taken = self.taken.saturating_add(written);
+                    if self.taken >= PART {
+                        self.stall = None;
+                    }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Ending::Gone(error))),
                 Poll::Pending => {
@@ -295,7 +305,10 @@ impl<C: Conversation> Detached<C> {
     /// Ready once the client has accepted nothing for `event_source.write_timeout`.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timeout = self.limits.write_timeout;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        let stall = self.stall.get_or_insert_with(|| {
+            self.taken = 0;
+            Box::pin(tokio::time::sleep(timeout))
+        });
         stall.as_mut().poll(cx)
     }
 

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::machine::{Heard, Machine, Output};
 use super::message::PushEnable;
 use super::wire::{self, CloseCode, Deflate, Limits};
-use super::work::{MOST_UNDER_WAY, Work};
+use super::work::Work;
 use crate::api::memory::{Memory, Place};
 use crate::clock::Moment;
 use crate::drain::Drain;
@@ -27,6 +27,13 @@ use crate::telemetry::metrics::Metrics;
 
 /// Bytes of a message in the making that need no place in memory of their own.
 const FREE: usize = 1024;
+
+/// What a wish for push costs: the hub looks at all accounts, and upstream may be asked.
+const WISH: Duration = Duration::from_secs(1);
+
+/// Wishes that are taken at once (hostile.md B9). When full: the client is not read from, until
+/// [`WISH`] has passed.
+const MOST_WISHES: u32 = 32;
 
 /// How long the client's close frame is waited for after ours (RFC 6455 §7.1.1).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -95,6 +102,8 @@ pub struct Connection<A> {
     pushes: bool,
     /// When the client last asked for something, or was last answered.
     active: Moment,
+    /// When all its wishes for push will be over, if each takes [`WISH`].
+    wished: Moment,
     /// How long the client's close frame is waited for, once ours is out; before that, for ever.
     closing: Moment,
 }
@@ -112,6 +121,7 @@ impl<A: Application> Connection<A> {
             work: None,
             pushes: false,
             active: Moment::now(),
+            wished: Moment::default(),
             closing: Moment::NEVER,
         }
     }
@@ -137,6 +147,7 @@ impl<A: Application> Connection<A> {
 
     fn watch(&mut self, filter: &TypeFilter, push_state: Option<&str>) {
         self.pushes = !filter.is_empty();
+        self.wished = self.wished.max(Moment::now()).after(WISH);
         self.feed.subscriber().change(filter, push_state);
     }
 
@@ -144,14 +155,9 @@ impl<A: Application> Connection<A> {
         self.rules.metrics.websocket_requests.inc();
         let deflate = self.machine.deflate();
         let size = A::size(&request);
-        let place = match self.work().partial.take() {
-            Some((place, _)) => Ok(place),
-            None => self.rules.memory.place(),
-        };
-        let memory = Arc::clone(&self.rules.memory);
-        let held = place.and_then(|mut place| memory.grow(&mut place, size).map(|()| place));
-        match held {
-            Ok(place) => {
+        let mut place = self.work().partial.take().map(|(place, _)| place).unwrap_or_default();
+        match self.rules.memory.grow(&mut place, size) {
+            Ok(()) => {
                 let call = self.application.call(request, place, deflate, self.feed.subscriber());
                 self.work().calls.spawn(call);
             }
@@ -185,19 +191,12 @@ impl<A: Application> Connection<A> {
             self.work().partial = None;
             return;
         }
-        let memory = Arc::clone(&self.rules.memory);
-        let partial = match self.work().partial.take() {
-            Some(partial) => Ok(partial),
-            None => memory.place().map(|place| (place, Moment::now())),
-        };
-        let held = partial
-            .and_then(|(mut place, began)| memory.grow(&mut place, held).map(|()| (place, began)));
-        match held {
-            Ok(partial) => self.work().partial = Some(partial),
-            Err(_) => {
-                let reason = "too many large requests at once; try again";
-                self.close(wire::close(CloseCode::Again, reason));
-            }
+        let rules = Arc::clone(&self.rules);
+        let begun = || (Place::default(), Moment::now());
+        let (place, _) = self.work().partial.get_or_insert_with(begun);
+        if rules.memory.grow(place, held).is_err() {
+            let reason = "too many large requests at once; try again";
+            self.close(wire::close(CloseCode::Again, reason));
         }
     }
 
@@ -220,6 +219,10 @@ impl<A: Application> Connection<A> {
             }
             next = next.min(due);
         }
+        if !self.has_room() {
+            // Too many wishes are over with time only.
+            next = next.min(now.after(WISH));
+        }
         self.feed.wake_at(next);
     }
 
@@ -241,8 +244,9 @@ impl<A: Application> Connection<A> {
 
     /// Whether one more message can be heard.
     fn has_room(&self) -> bool {
-        let under_way = self.work.as_ref().map_or(0, |work| work.under_way());
-        under_way < MOST_UNDER_WAY && !self.feed.is_overdue()
+        let is_full = self.work.as_ref().is_some_and(|work| work.is_full());
+        let wishes = self.wished.since(Moment::now());
+        !is_full && wishes <= WISH.saturating_mul(MOST_WISHES) && !self.feed.is_overdue()
     }
 
     /// Acts on what has come, as long as there is room, and keeps the rest.

@@ -12,7 +12,10 @@ use crate::clock::Moment;
 
 /// Requests and responses of one connection that are not over. When full: the client is not read from,
 /// until it takes its responses (hostile.md S5).
-pub(super) const MOST_UNDER_WAY: usize = 32;
+const MOST_UNDER_WAY: usize = 32;
+
+/// Bytes of responses that wait to be sent. When full: the same.
+const MOST_WAITING: usize = 1 << 20;
 
 /// Pings that wait for their answers.
 const MOST_PONGS: usize = 32;
@@ -40,6 +43,12 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn under_way(&self) -> usize {
         self.calls.len() + self.frames.len()
+    }
+
+    /// Whether nothing more is to be begun.
+    pub(super) fn is_full(&self) -> bool {
+        let waiting = || self.frames.iter().map(|(frame, _)| frame.len()).sum::<usize>();
+        self.under_way() >= MOST_UNDER_WAY || waiting() > MOST_WAITING
     }
 
     pub(super) fn next(&mut self) -> Option<Bytes> {

@@ -13,7 +13,7 @@ use crate::websocket::wire::{self, CloseCode, Decoder, Deflate, Fault, Incoming,
 pub enum Output<R> {
     /// To be sent, in order.
     Frame(Bytes),
-    /// To be sent in place of what waits: the last frame.
+    /// To be sent behind what waits: the last frame.
     Close(Bytes),
     /// To be asked upstream.
     Call(R),

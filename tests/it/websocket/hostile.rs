@@ -12,7 +12,7 @@ use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::support::rig::Rig;
-use crate::support::upstream::{API, Fault, account_of};
+use crate::support::upstream::{API, Canned, Fault, Frames, account_of};
 use crate::support::wait::{until, within};
 use crate::support::ws::{End, Ws, held};
 
@@ -197,7 +197,7 @@ async fn push_that_is_turned_on_and_off_leaves_nothing_behind() {
     let rig = Rig::start(|config| config.websocket.throttle = Duration::ZERO).await;
     let account = account_of("alice");
     let mut ws = Ws::open(&rig, "alice").await;
-    for _ in 0..500 {
+    for _ in 0..10 {
         ws.send(r#"{"@type":"WebSocketPushEnable","dataTypes":["Email"]}"#).await;
         ws.send(r#"{"@type":"WebSocketPushDisable"}"#).await;
         ws.send(r#"{"@type":"WebSocketPushEnable"}"#).await;
@@ -276,5 +276,83 @@ async fn a_request_too_large_for_the_memory_of_all_is_refused_and_others_are_ser
     let mut bob = Ws::open(&rig, "bob").await;
     bob.request("b", &json!([["Core/echo", {}, "c"]])).await;
     assert_eq!(bob.next_of("Response").await["requestId"], Value::from("b"));
+    rig.end().await;
+}
+
+/// Each wish costs the hub, and may cost upstream.
+#[tokio::test]
+async fn who_wishes_all_the_time_is_heard_once_a_second() {
+    let rig = Rig::start(|_| {}).await;
+    let mut ws = Ws::open(&rig, "alice").await;
+    let began = tokio::time::Instant::now();
+    for _ in 0..19 {
+        ws.send(r#"{"@type":"WebSocketPushEnable"}"#).await;
+        ws.send(r#"{"@type":"WebSocketPushDisable"}"#).await;
+    }
+    ws.synchronize().await;
+    // Of 38 wishes 32 are taken at once.
+    assert!(began.elapsed() > Duration::from_secs(4));
+    rig.end().await;
+}
+
+/// What waits for one who does not read is held apart from what others ask.
+#[tokio::test]
+async fn responses_that_are_not_read_keep_nobody_from_asking() {
+    let rig = Rig::start(|config| {
+        (config.limits.request_memory, config.limits.request_size) = (1 << 20, 1 << 20);
+        (config.websocket.memory, config.websocket.response_size) = (1 << 20, 1 << 20);
+        config.websocket.send_buffer = 4096;
+    })
+    .await;
+    let mut hogs = Vec::new();
+    for _ in 0..4 {
+        hogs.push(Ws::open(&rig, "alice").await);
+    }
+    let mut other = Ws::open(&rig, "bob").await;
+    let body = json!({ "methodResponses": [], "sessionState": "x".repeat(400_000) }).to_string();
+    let headers = vec![("content-type", "application/json")];
+    let body = Frames::of(body);
+    rig.upstream.answer(API, Canned { status: 200, headers, body, ..Canned::default() });
+    for hog in &mut hogs {
+        for n in 0..4 {
+            hog.send(echo(&n.to_string(), "")).await;
+        }
+    }
+    // Until there is no room any more.
+    loop {
+        other.send(echo("full", "")).await;
+        let answer = other.next().await.unwrap();
+        if answer["@type"] == "RequestError" {
+            assert_eq!(answer["status"], 503);
+            break;
+        }
+    }
+    for _ in 0..10 {
+        let calls = json!([["Core/echo", { "word": "x".repeat(100_000) }, "c"]]);
+        assert_eq!(rig.call("bob", &calls).await.status(), 200);
+    }
+    rig.end().await;
+}
+
+/// S4: reading a little is not reading.
+#[tokio::test]
+async fn a_client_that_reads_next_to_nothing_is_closed() {
+    let rig = Rig::start(|config| {
+        config.websocket.write_timeout = Duration::from_secs(1);
+        config.websocket.send_buffer = 4096;
+    })
+    .await;
+    let mut ws = Ws::open(&rig, "alice").await;
+    for n in 0..8 {
+        ws.send(echo(&n.to_string(), &"x".repeat(1_000_000))).await;
+    }
+    let mut little = [0; 512];
+    // Its pace: some kilobytes a second.
+    while rig.metrics.slow_closed.get() == 0 {
+        within("bytes", ws.carrier().read_exact(&mut little)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(ws);
+    held(&rig, 0).await;
     rig.end().await;
 }

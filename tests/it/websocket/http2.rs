@@ -70,7 +70,7 @@ async fn requests_and_push_go_over_a_stream_of_http2() {
 #[tokio::test]
 async fn a_response_that_the_client_does_not_take_keeps_its_place_in_memory() {
     let rig = Rig::start(|config| {
-        config.limits.request_memory = 8 << 20;
+        config.websocket.memory = 8 << 20;
         config.websocket.response_size = 6 << 20;
     })
     .await;
