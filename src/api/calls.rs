@@ -2,7 +2,9 @@
 //! response tapped on its way back.
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
+};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -223,6 +225,7 @@ impl Calls {
             && let Some(edited) = without_own_capabilities(&plain)
         {
             headers.remove(CONTENT_ENCODING);
+            remove_digests(headers);
             *body = edited.into();
         }
         Ok(written)
@@ -251,9 +254,8 @@ impl Calls {
             };
         }
         response.headers_mut().remove(CONTENT_LENGTH);
-        for name in ["content-md5", "digest", "content-digest", "repr-digest", "etag"] {
-            response.headers_mut().remove(name);
-        }
+        response.headers_mut().remove(ETAG);
+        remove_digests(response.headers_mut());
         let report = Box::new(move |verdict| caller.heard(&verdict));
         response.map(|body| Body::boxed(Tap::new(body, suffix, report)))
     }
@@ -350,6 +352,13 @@ impl Caller {
         }
         let doubtful = observed.errors.iter().any(super::MethodError::may_have_changed);
         self.known = certain && !doubtful && self.written.told;
+    }
+}
+
+/// Removes what was true of a body before it was edited (RFC 9530, RFC 3230).
+fn remove_digests(headers: &mut HeaderMap) {
+    for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
+        headers.remove(name);
     }
 }
 

@@ -181,3 +181,22 @@ async fn a_response_that_is_too_large_is_asked_for_by_http() {
     assert!(error["detail"].as_str().unwrap().contains("by HTTP"), "{error}");
     rig.end().await;
 }
+
+/// By HTTP a request is edited for the same reason, and a digest of it is true no longer.
+#[tokio::test]
+async fn a_request_by_http_loses_our_capability_and_its_digest() {
+    let rig = Rig::start(|_| {}).await;
+    // The Session says which requests are the API's.
+    rig.ask("GET", "/.well-known/jmap", "alice").await;
+    let body = r#"{"using":["urn:ietf:params:jmap:core", "urn:ietf:params:jmap:websocket"],"methodCalls":[["Core/echo",{},"c"]]}"#;
+    let mut request = crate::support::rig::call("alice", &echo("x"));
+    request.headers_mut().insert("content-digest", "sha-256=:x:".parse().unwrap());
+    *request.body_mut() = body.into();
+    let response = crate::support::http::exchange(rig.address, request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let seen = rig.upstream.last(API);
+    assert!(!seen.headers.contains_key("content-digest"));
+    let expected = body.replace(r#", "urn:ietf:params:jmap:websocket""#, "");
+    assert_eq!(seen.body, expected.as_bytes());
+    rig.end().await;
+}
