@@ -6,12 +6,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use futures_util::Stream as _;
 
 use super::machine::{Heard, Machine, Output};
 use super::message::PushEnable;
@@ -159,7 +160,7 @@ impl<A: Application> Connection<A> {
         match self.rules.memory.grow(&mut place, size) {
             Ok(()) => {
                 let call = self.application.call(request, place, deflate, self.feed.subscriber());
-                self.work().calls.spawn(call);
+                self.work().calls.push(Box::pin(call));
             }
             Err(_) => {
                 let frame = A::overloaded(&request, deflate);
@@ -173,7 +174,8 @@ impl<A: Application> Connection<A> {
         self.machine.close();
         self.feed.put_off_end(false);
         let work = self.work();
-        (work.calls, work.partial, work.close) = (JoinSet::new(), None, Some(frame));
+        (work.partial, work.close) = (None, Some(frame));
+        work.calls.clear();
     }
 
     fn work(&mut self) -> &mut Work {
@@ -290,20 +292,15 @@ impl<A: Application> Connection<A> {
     /// Takes what calls have come to.
     fn collect(&mut self, cx: &mut Context<'_>) {
         let Some(work) = &mut self.work else { return };
-        let (mut refused, mut panicked) = (false, false);
-        while let Poll::Ready(Some(done)) = work.calls.poll_join_next(cx) {
+        let mut refused = false;
+        while let Poll::Ready(Some(done)) = Pin::new(&mut work.calls).poll_next(cx) {
             match done {
-                Ok(Answer::Frame(frame, place)) => {
+                Answer::Frame(frame, place) => {
                     self.active = Moment::now();
                     work.frames.push_back((frame, place));
                 }
-                Ok(Answer::Unauthorized) => refused = true,
-                Err(_) => panicked = true,
+                Answer::Unauthorized => refused = true,
             }
-        }
-        if panicked {
-            // The client is not left without a word.
-            self.close(wire::close(CloseCode::Error, "a request could not be answered"));
         }
         if refused {
             self.feed.subscriber().wake().revoke();

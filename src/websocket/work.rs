@@ -2,9 +2,11 @@
 //! [`super::connection`].
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use futures_util::stream::FuturesUnordered;
 
 use super::connection::Answer;
 use crate::api::memory::Place;
@@ -23,7 +25,8 @@ const MOST_PONGS: usize = 32;
 /// What is under way on a connection.
 #[derive(Default)]
 pub(super) struct Work {
-    pub(super) calls: JoinSet<Answer>,
+    /// In the connection's own task: none changes threads for its answer, and all end with it.
+    pub(super) calls: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + Send>>>,
     /// What is to be sent. When full: [`MOST_UNDER_WAY`].
     pub(super) frames: VecDeque<(Bytes, Option<Place>)>,
     /// What the frame that is being written occupies.
