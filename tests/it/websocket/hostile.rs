@@ -43,6 +43,20 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A proxy with little patience, and a client that it owes more than the kernel keeps.
+async fn owed_megabytes() -> (Rig, Ws) {
+    let rig = Rig::start(|config| {
+        config.websocket.write_timeout = Duration::from_secs(1);
+        config.websocket.send_buffer = 4096;
+    })
+    .await;
+    let mut ws = Ws::open(&rig, "alice").await;
+    for n in 0..8 {
+        ws.send(echo(&n.to_string(), &"x".repeat(1_000_000))).await;
+    }
+    (rig, ws)
+}
+
 /// How the connection ends after these bytes.
 async fn end_after(rig: &Rig, bytes: &[u8]) -> End {
     let mut ws = Ws::open(rig, "alice").await;
@@ -172,15 +186,7 @@ async fn a_client_that_does_not_read_is_told_the_newest_once_it_does() {
 /// S4.
 #[tokio::test]
 async fn a_client_that_takes_nothing_of_a_response_is_closed() {
-    let rig = Rig::start(|config| {
-        config.websocket.write_timeout = Duration::from_secs(1);
-        config.websocket.send_buffer = 4096;
-    })
-    .await;
-    let mut ws = Ws::open(&rig, "alice").await;
-    for n in 0..8 {
-        ws.send(echo(&n.to_string(), &"x".repeat(1_000_000))).await;
-    }
+    let (rig, ws) = owed_megabytes().await;
     until("client that is given up", || match rig.metrics.slow_closed.get() {
         0 => Err(0),
         closed => Ok(closed),
@@ -337,15 +343,7 @@ async fn responses_that_are_not_read_keep_nobody_from_asking() {
 /// S4: reading a little is not reading.
 #[tokio::test]
 async fn a_client_that_reads_next_to_nothing_is_closed() {
-    let rig = Rig::start(|config| {
-        config.websocket.write_timeout = Duration::from_secs(1);
-        config.websocket.send_buffer = 4096;
-    })
-    .await;
-    let mut ws = Ws::open(&rig, "alice").await;
-    for n in 0..8 {
-        ws.send(echo(&n.to_string(), &"x".repeat(1_000_000))).await;
-    }
+    let (rig, mut ws) = owed_megabytes().await;
     let mut little = [0; 512];
     // Its pace: some kilobytes a second.
     while rig.metrics.slow_closed.get() == 0 {
