@@ -130,7 +130,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
 
 /// Whether a list of capabilities may name one of ours: an escaped name is looked at more closely.
 fn may_name_own(using: &str) -> bool {
-    using.contains('\\') || capability::OWN.iter().any(|own| using.contains(own))
+    using.contains('\\') || using.split('"').any(|name| capability::OWN.contains(&name))
 }
 
 /// A request without those capabilities in `using` that are ours alone; every other byte stays. `None`
