@@ -10,7 +10,6 @@
 //!
 //! Nothing here stops, changes or reveals anything of a user.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,17 +17,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
 use crate::clock::Moment;
 use crate::config::Requirement;
-use crate::downstream::listener::Listener;
 use crate::drain::{Drain, Phase};
-use crate::http::{Body, reply};
+use crate::http::listener::Listener;
+use crate::http::{Body, reply, side_door};
 use crate::jmap::problem::Problem;
 use crate::telemetry::health::{Health, Part, Trouble};
 
@@ -77,30 +74,13 @@ impl Admin {
 
     /// Serves a door until the process ends.
     pub async fn serve(self: Arc<Self>, listener: Listener, door: Door) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = self.drain.reached(Phase::Ended) => return,
-            };
-            let Ok((socket, _)) = accepted else {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            let admin = Arc::clone(&self);
-            #[expect(clippy::disallowed_methods, reason = "the end waits for no scrape")]
-            tokio::spawn(async move {
-                let service = service_fn(|request: Request<Incoming>| {
-                    let response = admin.answer(request.method(), request.uri().path(), door);
-                    async move { Ok::<_, Infallible>(response) }
-                });
-                let http = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(Duration::from_secs(10))
-                    .serve_connection(TokioIo::new(socket), service);
-                if let Err(error) = http.await {
-                    tracing::trace!(%error, "side door");
-                }
-            });
+        let drain = self.drain.clone();
+        let answer = move |request: Request<Incoming>| {
+            std::future::ready(self.answer(request.method(), request.uri().path(), door))
+        };
+        tokio::select! {
+            () = side_door::serve(listener, Arc::new(answer)) => {}
+            () = drain.reached(Phase::Ended) => {}
         }
     }
 
@@ -132,9 +112,9 @@ impl Admin {
         let troubles = self.health.troubles();
         let unmet = |requirement: &&Requirement| match requirement {
             Requirement::Upstream => troubles.contains_key(&Part::Upstream),
-            Requirement::Push => {
-                troubles.contains_key(&Part::Redis) || troubles.contains_key(&Part::Probe)
-            }
+            Requirement::Push => [Part::Redis, Part::Cyrus, Part::Probe]
+                .iter()
+                .any(|part| troubles.contains_key(part)),
         };
         let reason = if self.drain.phase() > Phase::Running {
             Some("the process is stopping")

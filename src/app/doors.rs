@@ -1,19 +1,25 @@
-//! The listeners, and the thread behind the side doors (architecture D13).
+//! The listeners, and the threads behind the side doors (architecture D13) and the sources of
+//! notifications: nothing that clients cause holds these up.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, Door};
 use crate::cli::summary::Listeners;
-use crate::config::Config;
-use crate::downstream::listener::{self, Listener};
+use crate::config::{Config, Notify};
+use crate::drain::{Drain, Phase};
+use crate::http::listener::{self, Listener};
+use crate::notify::{self, ear::Ear};
+use crate::telemetry::health::Health;
 
 /// The bound listeners.
 pub(super) struct Doors {
     pub(super) downstream: Vec<Listener>,
     pub(super) admin: Option<Listener>,
     pub(super) probes: Option<Listener>,
+    pub(super) notify: Option<Listener>,
 }
 
 impl Doors {
@@ -23,6 +29,7 @@ impl Doors {
             downstream: downstream.collect::<Result<_, _>>()?,
             admin: config.admin.listen.as_ref().map(Listener::bind).transpose()?,
             probes: config.admin.probes.as_ref().map(Listener::bind).transpose()?,
+            notify: config.notify.http.listen.as_ref().map(Listener::bind).transpose()?,
         })
     }
 
@@ -31,30 +38,71 @@ impl Doors {
             downstream: self.downstream.iter().map(Listener::address).collect(),
             admin: self.admin.as_ref().map(Listener::address),
             probes: self.probes.as_ref().map(Listener::address),
+            notify: self.notify.as_ref().map(Listener::address),
         }
     }
 }
 
-/// Serves admin and probes on a thread with a runtime of its own.
+/// What runs aside, on a thread of its own.
+pub(super) type Aside = Option<std::thread::JoinHandle<()>>;
+
+/// Serves admin and probes.
 pub(super) fn side_doors(
-    admin: Arc<Admin>,
+    admin: &Arc<Admin>,
     door: Option<Listener>,
     probes: Option<Listener>,
-) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
-    let doors = [(door, Door::Admin), (probes, Door::Probes)];
-    let doors: Vec<_> =
-        doors.into_iter().filter_map(|(listener, door)| Some((listener?, door))).collect();
-    if doors.is_empty() {
+) -> std::io::Result<Aside> {
+    let doors = [(door, Door::Admin), (probes, Door::Probes)].into_iter();
+    let serve = |(listener, door)| Some(Arc::clone(admin).serve(listener?, door));
+    aside("admin", doors.filter_map(serve))
+}
+
+/// Hears Cyrus and whoever tells by HTTP, until the end.
+pub(super) fn sources(
+    settings: &Notify,
+    door: Option<Listener>,
+    ear: &Ear,
+    health: &Arc<Health>,
+    drain: &Drain,
+) -> std::io::Result<Aside> {
+    type Source = Pin<Box<dyn Future<Output = ()> + Send>>;
+    let mut sources: Vec<Source> = Vec::new();
+    if let Some(listener) = door {
+        sources.push(Box::pin(notify::http::run(
+            listener,
+            settings.http.token.clone(),
+            ear.clone(),
+        )));
+    }
+    if let Some(path) = &settings.cyrus {
+        sources.push(Box::pin(notify::cyrus::run(path.clone(), ear.clone(), Arc::clone(health))));
+    }
+    let until_the_end = |source: Source| {
+        let drain = drain.clone();
+        async move {
+            tokio::select! {
+                () = source => {}
+                () = drain.reached(Phase::Ended) => {}
+            }
+        }
+    };
+    aside("notify", sources.into_iter().map(until_the_end))
+}
+
+/// Runs tasks on a thread with a runtime of its own, if there are any.
+fn aside(
+    name: &str,
+    tasks: impl Iterator<Item = impl Future<Output = ()> + Send + 'static>,
+) -> std::io::Result<Aside> {
+    let tasks: Vec<_> = tasks.collect();
+    if tasks.is_empty() {
         return Ok(None);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
         runtime.block_on(async {
-            let mut serving = JoinSet::new();
-            for (listener, door) in doors {
-                serving.spawn(Arc::clone(&admin).serve(listener, door));
-            }
-            while serving.join_next().await.is_some() {}
+            let mut running: JoinSet<()> = tasks.into_iter().collect();
+            while running.join_next().await.is_some() {}
         });
     })?;
     Ok(Some(thread))

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use doors::{Doors, side_doors};
+use doors::{Aside, Doors, side_doors};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -40,8 +40,8 @@ use crate::event_source::EventSources;
 use crate::hub::{self, Hub};
 use crate::jmap::capability::WEBSOCKET;
 use crate::jmap::session::Session;
-use crate::notify;
 use crate::notify::queue::{Outbox, queue};
+use crate::notify::{self, ear::Ear};
 use crate::probe::{Handle, Prober};
 use crate::redis::Commands;
 use crate::session::Sessions;
@@ -56,7 +56,7 @@ use crate::websocket::WebSockets;
 pub enum Error {
     /// An address is taken, or not ours.
     #[error(transparent)]
-    Listen(#[from] listener::Error),
+    Listen(#[from] crate::http::listener::Error),
     /// TLS towards clients.
     #[error("set up TLS for clients")]
     Certificate(#[from] tls::Error),
@@ -90,7 +90,7 @@ pub struct Running {
     drain: Drain,
     config: Config,
     background: JoinSet<()>,
-    side_doors: Option<std::thread::JoinHandle<()>>,
+    asides: [Aside; 2],
 }
 
 /// Starts a proxy on the present runtime. It serves when this returns.
@@ -111,7 +111,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health), &outward)?);
     let parts = Parts::new(&config, &upstream, room.streams, &drain, &metrics);
     let mut background = JoinSet::new();
-    let (outbox, prober, redis) = parts.start(&mut background, &config, &health, &metrics)?;
+    let (ear, prober, redis) = parts.start(&mut background, &config, &health, &metrics)?;
     let admin = Arc::new(Admin {
         health: Arc::clone(&health),
         drain: drain.clone(),
@@ -133,7 +133,10 @@ pub fn start(config: Config) -> Result<Running, Error> {
         let (connections, permits) = (Arc::clone(&connections), Arc::clone(&permits));
         background.spawn(listener::serve(listener, connections, certificate.clone(), permits));
     }
-    let side_doors = side_doors(admin, doors.admin, doors.probes)?;
+    let asides = [
+        side_doors(&admin, doors.admin, doors.probes)?,
+        doors::sources(&config.notify, doors.notify, &ear, &health, &drain)?,
+    ];
     let Parts { hub, engine, .. } = parts;
     let (streams, descriptors) = (room.streams, room.descriptors);
     Ok(Running {
@@ -142,14 +145,14 @@ pub fn start(config: Config) -> Result<Running, Error> {
         metrics,
         streams,
         descriptors,
-        outbox,
+        outbox: ear.outbox,
         upstream,
         hub,
         engine,
         drain,
         config,
         background,
-        side_doors,
+        asides,
     })
 }
 
@@ -194,7 +197,7 @@ impl Parts {
         config: &Config,
         health: &Arc<Health>,
         metrics: &Metrics,
-    ) -> Result<(Outbox, Handle, Option<Commands>), Error> {
+    ) -> Result<(Ear, Handle, Option<Commands>), Error> {
         let Self { upstream, authority, hub, engine, drain } = self;
         let (prober, asked) =
             Prober::new(&config.probe, drain.clone(), metrics.clone(), Arc::clone(health));
@@ -203,9 +206,9 @@ impl Parts {
         background.spawn(probing::run(prober, h, a, u));
 
         let (outbox, inbox) = queue(metrics.clone());
-        background.spawn(notices::act(inbox, Arc::clone(hub)));
-        let health = Arc::clone(health);
-        let link = notify::redis::source(&config.redis, outbox.clone(), health, metrics)?;
+        background.spawn(notices::act(inbox, Arc::clone(hub), Arc::clone(authority)));
+        let (ear, health) = (Ear::new(outbox, metrics.clone()), Arc::clone(health));
+        let link = notify::redis::source(&config.redis, ear.clone(), health, metrics)?;
         let redis = link.map(|link| {
             let commands = link.commands();
             background.spawn(link.run(drain.clone()));
@@ -217,7 +220,7 @@ impl Parts {
         let (live, told) = (Arc::clone(hub), Arc::clone(hub));
         let tell = move |key, finding| found(&told, key, finding);
         background.spawn(revalidate::run(Arc::clone(authority), move || live.live(), tell));
-        Ok((outbox, asked, redis))
+        Ok((ear, asked, redis))
     }
 
     fn dispatch(
@@ -303,7 +306,7 @@ impl Running {
         // What is left needs only to be polled once more.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.drain.idle()).await;
         self.background.shutdown().await;
-        if let Some(thread) = self.side_doors.take() {
+        for thread in self.asides.into_iter().flatten() {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
         self.drain.tracked()

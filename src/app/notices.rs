@@ -1,17 +1,21 @@
-//! Joins the sources of notifications and the hub.
+//! Joins the sources of notifications, the hub, and who may see what.
 
 use std::sync::Arc;
 
+use crate::auth::Authority;
 use crate::hub::Hub;
 use crate::notify::Event;
+use crate::notify::cyrus::Rights;
 use crate::notify::message::{Notice, Who};
 use crate::notify::queue::Inbox;
 
-/// Tells the hub what the sources say, for as long as it is polled.
-pub(super) async fn act(mut inbox: Inbox, hub: Arc<Hub>) {
+/// Acts on what the sources say, for as long as it is polled.
+pub(super) async fn act(mut inbox: Inbox, hub: Arc<Hub>, authority: Arc<Authority>) {
     while let Some(event) = inbox.next().await {
         match event {
             Event::Gap => hub.gap(),
+            Event::Mail { account, modseq, delivery } => hub.counted(&account, modseq, delivery),
+            Event::Rights(rights) => revalidate(&hub, &authority, &rights),
             Event::Notice(notice, source) => {
                 tracing::debug!(%source, "notified");
                 tell(&hub, &notice);
@@ -31,5 +35,19 @@ fn tell(hub: &Hub, notice: &Notice) {
     // Types beside exact states are hints; no type at all is a hint of any.
     if notice.changed.is_empty() || notice.types.is_some() {
         hub.hint(&accounts, notice.types.as_deref(), notice.delivery);
+    }
+}
+
+/// The live users among those whose rights changed are looked at again (D9).
+fn revalidate(hub: &Hub, authority: &Authority, rights: &Rights) {
+    let is_meant = |username: &str| match rights {
+        Rights::Nobody => false,
+        Rights::Users(names) => names.iter().any(|name| name == username),
+        Rights::Anybody => true,
+    };
+    for (_, principal) in hub.live() {
+        if is_meant(&principal.username) {
+            authority.session_changed(&principal);
+        }
     }
 }

@@ -32,6 +32,8 @@ pub struct Listeners {
     pub admin: Option<Listen>,
     /// `/livez` and its kin, unless off.
     pub probes: Option<Listen>,
+    /// Notifications by HTTP, unless off.
+    pub notify: Option<Listen>,
 }
 
 /// What is known of upstream's Session (§2) at the start.
@@ -94,7 +96,7 @@ impl Summary {
             upstream: config.upstream.addresses.iter().map(ToString::to_string).collect(),
             session: seen.session.clone(),
             adds: adds(config),
-            sources: sources(config),
+            sources: sources(config, seen.listeners.notify.as_ref()),
             limits: Limits {
                 streams: seen.streams,
                 streams_per_user: config.limits.streams_per_user,
@@ -201,7 +203,7 @@ fn adds(config: &Config) -> Vec<String> {
     ]
 }
 
-fn sources(config: &Config) -> Vec<String> {
+fn sources(config: &Config, notify: Option<&Listen>) -> Vec<String> {
     let mut sources = vec!["requests through the proxy".to_owned()];
     if !config.probe.interval.is_zero() {
         sources.push(format!("a probe every {:?}", config.probe.interval));
@@ -211,6 +213,10 @@ fn sources(config: &Config) -> Vec<String> {
         let ways = ways.iter().filter(|(_, name)| !name.is_empty());
         sources.extend(ways.map(|(way, name)| format!("Redis {way} {name}")));
     }
+    if let Some(socket) = &config.notify.cyrus {
+        sources.push(format!("Cyrus at {}", socket.display()));
+    }
+    sources.extend(notify.map(|at| format!("{}/notify", url("http", at))));
     sources
 }
 
@@ -224,15 +230,18 @@ fn shortcomings(config: &Config, seen: &Seen) -> Vec<Shortcoming> {
         })
         .collect();
     let interval = config.probe.interval;
-    if config.redis.url.is_none() && interval.is_zero() {
+    let is_told = config.redis.url.is_some()
+        || config.notify.cyrus.is_some()
+        || config.notify.http.listen.is_some();
+    if !is_told && interval.is_zero() {
         found.push(Shortcoming {
             what: "mail delivered behind the proxy's back is never noticed".to_owned(),
-            remedy: "set probe.interval, or redis.url (docs/notify.md)",
+            remedy: "set probe.interval, or have the mail server tell (docs/detection.md)",
         });
-    } else if config.redis.url.is_none() {
+    } else if !is_told {
         found.push(Shortcoming {
             what: format!("mail delivered behind the proxy's back is noticed within {interval:?}"),
-            remedy: "at once: set redis.url (docs/notify.md)",
+            remedy: "at once: have the mail server tell (docs/detection.md)",
         });
     }
     if seen.streams < config.limits.streams {
@@ -271,6 +280,7 @@ mod tests {
                 downstream: vec![tcp("0.0.0.0:8888")],
                 admin: Some(tcp("127.0.0.1:8889")),
                 probes: Some(tcp("0.0.0.0:8890")),
+                notify: None,
             },
             session: Offer::Session { capabilities: 2, event_source: false, web_socket: false },
             descriptors: 20_000,
@@ -293,7 +303,7 @@ jmap-push-proxy {}
   sources     requests through the proxy, a probe every 30s
   limits      19 900 streams, 64 for each user (descriptor limit 20 000)
   degraded    mail delivered behind the proxy's back is noticed within 30s
-              -> at once: set redis.url (docs/notify.md)
+              -> at once: have the mail server tell (docs/detection.md)
 ",
             env!("CARGO_PKG_VERSION")
         );

@@ -9,6 +9,7 @@ use super::address;
 use super::auth::auth;
 use super::doors;
 use super::mistake::Fault;
+use super::notify::notify;
 use super::quantity::Range;
 use super::raw::closest;
 use super::reader::{Reader, is_off};
@@ -45,6 +46,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let websocket = streams::websocket(reader);
     streams::own_paths(reader, upstream.as_ref(), event_source.as_ref(), websocket.as_ref());
     let probe = probe(reader);
+    let notify = notify(reader);
     let taken = [
         ("event_source.path", event_source.as_ref().map(|settings| &*settings.path)),
         ("websocket.path", websocket.as_ref().map(|settings| &*settings.path)),
@@ -63,6 +65,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         event_source: event_source?,
         websocket: websocket?,
         probe: probe?,
+        notify: notify?,
         auth: auth?,
         limits: limits?,
         cors: cors?,

@@ -14,6 +14,7 @@ pub(super) fn check(reader: &mut Reader<'_>, config: &Config) {
         .map(|listen| ("downstream.listen", listen))
         .chain(config.admin.listen.iter().map(|listen| ("admin.listen", listen)))
         .chain(config.admin.probes.iter().map(|listen| ("admin.probes", listen)))
+        .chain(config.notify.http.listen.iter().map(|listen| ("notify.http.listen", listen)))
         .collect();
     for (index, (key, listen)) in doors.iter().enumerate() {
         let earlier = doors.iter().take(index).find(|(_, other)| meet(listen, other));

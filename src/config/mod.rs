@@ -21,6 +21,7 @@ use secret::Secret;
 pub use auth::{Auth, TicketBind, Tickets};
 pub use load::{Flag, SettingsFile, Sources};
 pub use mistake::Mistakes;
+pub use notify::{HttpNotify, Notify};
 pub use raw::{DEFAULTS, ENVIRONMENT_PREFIX, variable};
 
 mod address;
@@ -29,6 +30,7 @@ mod check;
 mod doors;
 mod load;
 mod mistake;
+mod notify;
 mod quantity;
 mod raw;
 mod reader;
@@ -48,6 +50,7 @@ pub struct Config {
     pub event_source: EventSource,
     pub websocket: WebSocket,
     pub probe: Probe,
+    pub notify: Notify,
     pub auth: Auth,
     pub limits: Limits,
     pub cors: Cors,

@@ -20,7 +20,8 @@ pub const DEFAULTS: &str = include_str!("../../proxy.toml");
 pub const ENVIRONMENT_PREFIX: &str = "JMAP_PUSH_PROXY__";
 
 /// Settings whose values are never shown.
-const SECRETS: [&str; 4] = ["redis.url", "redis.password", "upstream.headers", "auth.ticket_key"];
+const SECRETS: [&str; 5] =
+    ["redis.url", "redis.password", "upstream.headers", "auth.ticket_key", "notify.http.token"];
 
 /// Where a value comes from; the later wins.
 #[derive(Debug, Clone, PartialEq, Eq)]

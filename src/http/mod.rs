@@ -4,8 +4,10 @@ pub mod body;
 pub mod decode;
 pub mod forwarded;
 pub mod headers;
+pub mod listener;
 pub mod prefixed;
 pub mod reply;
+pub mod side_door;
 pub mod socket;
 
 pub use body::Body;

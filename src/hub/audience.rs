@@ -11,6 +11,7 @@ use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::config::AccountScope;
 use crate::jmap::id::AccountId;
+use crate::state::agreement::Agreement;
 use crate::state::fact::{AccountKey, PrincipalId};
 use crate::state::tracker::Tracker;
 use crate::state::types::TypeFilter;
@@ -55,6 +56,8 @@ pub struct Hub {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) tracker: Tracker,
+    /// Whether Cyrus' counts are states.
+    pub(super) agreement: Agreement,
     pub(super) audiences: HashMap<CredentialKey, Audience>,
     /// Who sees an account.
     pub(super) watchers: HashMap<AccountKey, Vec<CredentialKey>>,
@@ -174,6 +177,7 @@ impl Hub {
     pub fn new(limits: Limits) -> Arc<Self> {
         let inner = Inner {
             tracker: Tracker::new(limits.accounts),
+            agreement: Agreement::default(),
             audiences: HashMap::new(),
             watchers: HashMap::new(),
             users: HashMap::new(),

@@ -6,8 +6,10 @@ use super::audience::{Audience, Hub};
 use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::jmap::id::{AccountId, DataType, State};
+use crate::state::agreement::count_of;
 use crate::state::fact::{AccountKey, Exchange, Fact, Observer, Probed};
-use crate::state::tracker::Outcome;
+use crate::state::tracker::{Outcome, Tracker};
+use crate::state::types::EMAIL;
 
 /// One API exchange as the tap saw it.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,30 @@ pub struct ProbeSubject {
     pub types: Vec<DataType>,
     /// `sinceState` for `Email/changes`, where somebody wants `EmailDelivery`.
     pub delivery_since: Option<State>,
+}
+
+/// Whether the known states of a view are counts: only then can another count be compared with them. A
+/// view of a principal's own is one because its states are others.
+fn is_counted(tracker: &Tracker, key: &AccountKey) -> bool {
+    let mut email = tracker.states(key).filter(|known| known.bit == EMAIL);
+    key.scope.is_none() && email.any(|known| count_of(known.state).is_some())
+}
+
+/// `state` as a fact about each of `types` of which a smaller one is known.
+fn newer(tracker: &Tracker, key: &AccountKey, state: &State, types: &[DataType]) -> Vec<Fact> {
+    let known = |name: &DataType| {
+        tracker.states(key).find(|known| known.data_type == name).map(|known| known.state)
+    };
+    let is_news = |name: &&DataType| {
+        known(name).and_then(count_of).is_some_and(|known| Some(known) < count_of(state))
+    };
+    let fact = |name: &DataType| Fact {
+        data_type: name.clone(),
+        state: state.clone(),
+        old_state: known(name).cloned(),
+        created: false,
+    };
+    types.iter().filter(is_news).map(fact).collect()
 }
 
 impl Hub {
@@ -91,6 +117,38 @@ impl Hub {
         self.for_views(accounts, |tracker, key, now| tracker.claim(key, states, delivery, now));
     }
 
+    /// The mail server counted a change of an account's mail (its count after it, unless it tells that
+    /// elsewhere), perhaps a delivery.
+    ///
+    /// While counts have proved to be states, a greater one is as good as a probe's answer: it is newer,
+    /// and all that is left to ask about is what was delivered, where somebody wants to know that.
+    pub fn counted(&self, account: &AccountId, count: Option<u64>, delivery: bool) {
+        let mut inner = self.lock();
+        let now = Moment::now();
+        if let Some(count) = count {
+            inner.agreement.told(account, count, now);
+        }
+        let holds = inner.agreement.holds() && !inner.is_per_user(account);
+        let mail: Vec<DataType> = inner.agreement.types().cloned().collect();
+        let state = count.and_then(|count| State::parse(&count.to_string()));
+        for key in inner.tracker.views(account) {
+            let owner = inner.tracker.owner(&key).filter(|_| holds);
+            let outcome = match (owner, &state) {
+                (Some(owner), Some(state)) if is_counted(&inner.tracker, &key) => {
+                    let facts = newer(&inner.tracker, &key, state, &mail);
+                    let at = Exchange { who: Observer::Known(owner), sent: now, received: now };
+                    inner.tracker.observe(&key, &at, &facts)
+                }
+                (Some(_), None) if is_counted(&inner.tracker, &key) => {
+                    let delivery = delivery && inner.tracker.wants_delivery(&key);
+                    inner.tracker.hint(&key, Some(&[]), delivery, now)
+                }
+                _ => inner.tracker.hint(&key, Some(&mail), delivery, now),
+            };
+            self.act(&mut inner, &key, outcome);
+        }
+    }
+
     /// The accounts of a user by name: those of their live streams, else the account of that id.
     #[must_use]
     pub fn accounts_of_user(&self, username: &str) -> Vec<AccountId> {
@@ -119,7 +177,7 @@ impl Hub {
     fn for_views(
         &self,
         accounts: &[AccountId],
-        tell: impl Fn(&mut crate::state::tracker::Tracker, &AccountKey, Moment) -> Outcome,
+        tell: impl Fn(&mut Tracker, &AccountKey, Moment) -> Outcome,
     ) {
         let mut inner = self.lock();
         let now = Moment::now();
@@ -165,6 +223,11 @@ impl Hub {
     /// A probe, or a part of one, was answered.
     pub fn probe_answered(&self, key: &AccountKey, at: &Exchange, probed: &Probed<'_>) {
         let mut inner = self.lock();
+        if inner.agreement.probed(&key.id, at.sent, probed.answers) {
+            tracing::warn!(
+                "upstream's states are no longer what Cyrus' events count: upstream is asked again"
+            );
+        }
         let outcome = inner.tracker.probe_answered(key, at, probed);
         self.act(&mut inner, key, outcome);
         if outcome.published != 0 && !inner.is_per_user(&key.id) {

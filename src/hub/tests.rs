@@ -287,3 +287,84 @@ fn a_push_state_that_was_not_compared_yet_survives_a_change_of_wish() {
     assert!(told(&mut subscriber).contains("m1"));
     assert_eq!(subscriber.take(), None);
 }
+
+/// A probe of the account, sent now, finds this state of all mail.
+fn probe_mail(hub: &Hub, who: &Arc<Principal>, id: &str, state: &str) {
+    let key = AccountKey::shared(account(id));
+    hub.probe_sent(&key);
+    let now = Moment::now();
+    let at = Exchange { who: Observer::Known(who.id), sent: now, received: now };
+    let answer = |name| {
+        let state = ProbeAnswer::State(State::parse(state).unwrap());
+        (DataType::parse(name).unwrap(), state)
+    };
+    let answers = ["Email", "Mailbox", "Thread"].map(answer);
+    hub.probe_answered(&key, &at, &Probed { answers: &answers, delivery: None, complete: true });
+}
+
+/// A hub that has learnt that counts are states, up to `last`, and its one subscriber, who wants these
+/// types.
+async fn counting(filter: &TypeFilter, last: u64) -> (Arc<Hub>, Subscriber) {
+    let (hub, who) = (hub(0, 10), principal(1, &["alice"]));
+    let wish = Wish { filter, codec: &RAW, last_event_id: None };
+    let mut subscriber = hub.subscribe(CREDENTIAL, &who, &wish).unwrap();
+    probe_mail(&hub, &who, "alice", "1");
+    for count in 2..=last {
+        hub.counted(&account("alice"), Some(count), false);
+        assert_eq!(asked(&hub).await.len(), 1, "{count}: not proved yet");
+        // Moments are microseconds: the answer must be later than the count.
+        let told = Moment::now();
+        while Moment::now() <= told {}
+        probe_mail(&hub, &who, "alice", &count.to_string());
+        assert!(told_to(&mut subscriber).contains(&format!("\"Email\":\"{count}\"")));
+    }
+    (hub, subscriber)
+}
+
+fn told_to(subscriber: &mut Subscriber) -> String {
+    subscriber.take().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).unwrap_or_default()
+}
+
+fn mail() -> TypeFilter {
+    let types = ["Email", "Mailbox", "Thread"];
+    TypeFilter::only(types.into_iter().filter_map(DataType::parse))
+}
+
+#[tokio::test]
+async fn a_count_that_has_proved_to_be_the_state_is_told_without_asking() {
+    let (hub, mut subscriber) = counting(&mail(), 9).await;
+    hub.counted(&account("alice"), Some(10), false);
+    let told = told_to(&mut subscriber);
+    for name in ["Email", "Mailbox", "Thread"] {
+        assert!(told.contains(&format!("\"{name}\":\"10\"")), "{told}");
+    }
+    // The delivery itself, whose count was told, and an event that comes late.
+    hub.counted(&account("alice"), None, true);
+    hub.counted(&account("alice"), Some(9), false);
+    assert_eq!(asked(&hub).await, []);
+    assert_eq!(told_to(&mut subscriber), "");
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_asked_for_where_somebody_wants_to_know() {
+    let (hub, mut subscriber) = counting(&TypeFilter::All, 9).await;
+    hub.counted(&account("alice"), Some(10), false);
+    hub.counted(&account("alice"), None, true);
+    assert!(told_to(&mut subscriber).contains("\"Email\":\"10\""), "at once");
+    assert_eq!(asked(&hub).await.len(), 1);
+}
+
+#[tokio::test]
+async fn counts_are_hints_again_once_a_probe_contradicts_them() {
+    let (hub, mut subscriber) = counting(&mail(), 9).await;
+    let who = principal(1, &["alice"]);
+    hub.counted(&account("alice"), Some(10), false);
+    let _ = told_to(&mut subscriber);
+    let told = Moment::now();
+    while Moment::now() <= told {}
+    probe_mail(&hub, &who, "alice", "J10");
+    assert!(told_to(&mut subscriber).contains("\"Email\":\"J10\""));
+    hub.counted(&account("alice"), Some(11), false);
+    assert_eq!(told_to(&mut subscriber), "");
+    assert_eq!(asked(&hub).await.len(), 1);
+}

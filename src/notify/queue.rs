@@ -65,8 +65,13 @@ pub fn queue(metrics: Metrics) -> (Outbox, Inbox) {
 impl Outbox {
     /// Hands on a notice, or remembers a gap where the queue is full.
     pub fn notice(&self, notice: Notice, source: Source) {
-        self.metrics.notices.inc();
-        if self.events.try_send(Event::Notice(notice, source)).is_err() {
+        self.tell(Event::Notice(notice, source), source);
+    }
+
+    /// The same for what is more than a notice.
+    pub fn tell(&self, event: Event, source: Source) {
+        self.metrics.notices.get_or_create(&[("source", source.as_str())]).inc();
+        if self.events.try_send(event).is_err() {
             self.metrics.notices_overflowed.inc();
             self.missed.set();
         }

@@ -17,11 +17,13 @@
 //! | [`fact`] | what is fed in: who saw which state, and when |
 //! | [`types`] | data types as bits; what a subscriber wants |
 //! | [`tracker`] | every account's states, and what to publish or to probe next |
+//! | [`agreement`] | whether a counter that the mail server tells is a state |
 //! | [`token`] | the resume token: what one subscriber has been given (D10) |
 //!
 //! Everything here is pure: no clock, no task, no I/O. Who may see an account is decided by `auth`,
 //! who sends the probes by `probe`, who is told by the hub.
 
+pub mod agreement;
 pub mod fact;
 pub mod token;
 pub mod tracker;

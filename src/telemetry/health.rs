@@ -16,6 +16,8 @@ pub enum Part {
     Upstream,
     /// The Redis connection that carries notifications.
     Redis,
+    /// The socket at which Cyrus IMAP tells its events.
+    Cyrus,
     /// The TLS certificate files.
     Certificate,
     /// The probe as a source of changes.
@@ -27,6 +29,7 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Upstream => "upstream",
             Self::Redis => "redis",
+            Self::Cyrus => "cyrus",
             Self::Certificate => "certificate",
             Self::Probe => "probe",
         })

@@ -48,7 +48,7 @@ metrics! {
     probe_failures: Count = "probe_failures", "Probe requests that upstream did not answer with JMAP";
     probe_queue: Gauge = "probe_queue", "Accounts that are due for a probe and wait for probe.budget";
     quarantined_types: Gauge = "quarantined_types", "Data types not asked for because upstream breaks on them";
-    notices: Count = "notices", "Notifications understood, from all sources";
+    notices: CountBy = "notices", "Notifications understood, label source: who told";
     notices_bad: Count = "notices_bad", "Notifications dropped because they could not be understood";
     notices_overflowed: Count = "notices_overflowed", "Notifications dropped because the queue was full, made good by a resync";
     notify_gaps: Count = "notify_gaps", "Times a source said that notifications may have been missed, each followed by a resync";

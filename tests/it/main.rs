@@ -22,6 +22,8 @@ mod http2;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod notify;
+#[cfg(test)]
 mod redis;
 #[cfg(test)]
 mod support;

@@ -245,14 +245,23 @@ impl Raw<'_> {
                 Ok(Who::Accounts(vec![id]))
             }
             (None, Some(list), None) => account_ids(list),
-            (None, None, Some(user)) => text(user)
-                .filter(|user| !user.is_empty() && user.len() <= MAX_ID_BYTES)
-                .filter(|user| !user.chars().any(char::is_control))
-                .map(|user| Who::User(user.into_owned()))
-                .ok_or(Error::Member { member: "user", expected: USER }),
+            (None, None, Some(name)) => {
+                let name = text(name).ok_or(Error::Member { member: "user", expected: USER })?;
+                user(&name).map(Who::User)
+            }
             _ => Err(Error::NamedTwice),
         }
     }
+}
+
+/// A user's name.
+///
+/// # Errors
+/// When it cannot be one.
+pub(super) fn user(name: &str) -> Result<String, Error> {
+    let is_name =
+        !name.is_empty() && name.len() <= MAX_ID_BYTES && !name.chars().any(char::is_control);
+    is_name.then(|| name.to_owned()).ok_or(Error::Member { member: "user", expected: USER })
 }
 
 fn account_ids(list: &RawValue) -> Result<Who, Error> {

@@ -329,9 +329,15 @@ impl Tracker {
     /// too often rather than never.
     #[must_use]
     pub fn delivery_since(&self, key: &AccountKey) -> Option<&State> {
-        let account = self.accounts.get(key)?;
-        let wanted = account.watchers().mask(&self.types) & only(EMAIL_DELIVERY) != 0;
-        account.judged.as_ref().filter(|_| wanted)
+        self.accounts.get(key)?.judged.as_ref().filter(|_| self.wants_delivery(key))
+    }
+
+    /// Whether somebody wants to hear of `EmailDelivery`.
+    #[must_use]
+    pub fn wants_delivery(&self, key: &AccountKey) -> bool {
+        let wanted =
+            self.accounts.get(key).map_or(0, |account| account.watchers().mask(&self.types));
+        wanted & only(EMAIL_DELIVERY) != 0
     }
 
     /// The known states of an account, in no order.

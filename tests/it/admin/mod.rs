@@ -94,6 +94,7 @@ async fn every_metric_is_shown_and_documented() {
     let shown = scrape(&proxy).await;
     let (metrics, mut known) = (Metrics::default(), String::new());
     drop(metrics.redis_faults.get_or_create(&[("fault", "any")]));
+    drop(metrics.notices.get_or_create(&[("source", "any")]));
     encode(&mut known, &metrics.registry()).unwrap();
     assert_eq!(descriptions(&shown), descriptions(&known));
     assert!(shown.ends_with("# EOF\n"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jmap_push_proxy::config;
 use jmap_push_proxy::config::secret::Secret;
+use jmap_push_proxy::notify::ear::Ear;
 use jmap_push_proxy::notify::queue::queue;
 use jmap_push_proxy::notify::{self, Event, Source};
 use jmap_push_proxy::telemetry::metrics::Metrics;
@@ -113,7 +114,10 @@ async fn bad_messages_are_counted_and_dropped_and_good_ones_among_them_arrive() 
     publish(&redis, "bob");
     rig.notice_of("bob").await;
     assert_eq!(rig.metrics.notices_bad.get(), 9);
-    assert_eq!(rig.metrics.notices.get(), 2);
+    for source in [Source::RedisChannel, Source::RedisStream] {
+        let count = rig.metrics.notices.get_or_create(&[("source", source.as_str())]).get();
+        assert_eq!(count, 1, "{source}");
+    }
     assert_eq!(rig.metrics.redis_connects.get(), 1, "the connection was kept");
     rig.end().await;
 }
@@ -124,7 +128,8 @@ fn no_redis_is_no_link_and_nothing_to_read_is_a_mistake() {
     let mut settings = settings("redis://127.0.0.1");
     (settings.channel, settings.stream) = (String::new(), String::new());
     let source = |settings: &config::Redis| {
-        notify::redis::source(settings, outbox.clone(), Arc::default(), &Metrics::default())
+        let ear = Ear::new(outbox.clone(), Metrics::default());
+        notify::redis::source(settings, ear, Arc::default(), &Metrics::default())
     };
     assert!(source(&settings).unwrap_err().to_string().contains("both empty"));
     settings.url = None;

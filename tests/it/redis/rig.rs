@@ -6,6 +6,7 @@ use std::time::Duration;
 use jmap_push_proxy::config;
 use jmap_push_proxy::config::secret::Secret;
 use jmap_push_proxy::drain::{Drain, Phase};
+use jmap_push_proxy::notify::ear::Ear;
 use jmap_push_proxy::notify::message::{Notice, Who};
 use jmap_push_proxy::notify::queue::{Inbox, queue};
 use jmap_push_proxy::notify::{self, Event};
@@ -44,7 +45,12 @@ impl Rig {
     pub(crate) fn start(settings: &config::Redis) -> Self {
         let (health, metrics, drain) = (Arc::default(), Metrics::default(), Drain::default());
         let (outbox, inbox) = queue(metrics.clone());
-        let link = notify::redis::source(settings, outbox, Arc::clone(&health), &metrics);
+        let link = notify::redis::source(
+            settings,
+            Ear::new(outbox, metrics.clone()),
+            Arc::clone(&health),
+            &metrics,
+        );
         drain.spawn(link.unwrap().unwrap().run(drain.clone()));
         Self { inbox, health, metrics, drain }
     }

@@ -1,5 +1,6 @@
 //! TLS to Redis: a relay that ends it stands before the server.
 
+use jmap_push_proxy::notify::ear::Ear;
 use jmap_push_proxy::notify::queue::queue;
 use jmap_push_proxy::notify::{self, Event};
 use jmap_push_proxy::telemetry::metrics::Metrics;
@@ -85,7 +86,7 @@ fn a_file_without_a_certificate_is_refused_by_name() {
         settings.ca_file = Some(file.into());
         let source = notify::redis::source(
             &settings,
-            outbox.clone(),
+            Ear::new(outbox.clone(), Metrics::default()),
             Default::default(),
             &Metrics::default(),
         );

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use jmap_push_proxy::app::{self, Running};
+use jmap_push_proxy::cli::summary::Listeners;
 use jmap_push_proxy::config::{Config, Listen, QueryMode, UpstreamAddress, UpstreamTarget};
 use jmap_push_proxy::telemetry::health::{Part, Trouble};
 use jmap_push_proxy::telemetry::metrics::Metrics;
@@ -70,6 +71,11 @@ impl Rig {
     /// What the proxy says is wrong.
     pub(crate) fn troubles(&self) -> BTreeMap<Part, Trouble> {
         self.running.health.troubles()
+    }
+
+    /// What its listeners are bound to.
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.running.addresses
     }
 
     /// Ends the proxy at once; nothing of it may be left.

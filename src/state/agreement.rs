@@ -1,0 +1,182 @@
+//! Whether a counter that the mail server tells is what JMAP calls a state (architecture D7).
+//!
+//! Cyrus tells an account's mail counter beside its events, and Cyrus 3.6 writes that number as the state
+//! of `Email`, `Mailbox` and `Thread`; other versions write states differently. So it is found out:
+//! each count told is compared with what the next probe says. Once they have agreed often enough, and as
+//! long as they never disagree, a count is as good as a probe's answer, and newer than a smaller one.
+
+use std::collections::HashMap;
+
+use crate::clock::Moment;
+use crate::jmap::id::{AccountId, DataType, State};
+use crate::state::fact::ProbeAnswer;
+
+/// Types that the counter may be the state of. `Email` first: the states of the others are not older.
+const TYPES: [&str; 3] = ["Email", "Mailbox", "Thread"];
+
+/// Agreements, one after the other, until a type's state is believed to be the count.
+const ENOUGH: u32 = 8;
+
+/// Counts that wait for a probe.
+///
+/// When full: no further ones are compared until a probe has answered.
+const MAX_OPEN: usize = 1_024;
+
+/// See the module.
+#[derive(Debug, PartialEq)]
+pub struct Agreement {
+    /// How often they agreed, one after the other.
+    types: [(DataType, u32); TYPES.len()],
+    /// The greatest count told of an account, and when: only what is asked later is compared.
+    open: HashMap<AccountId, (u64, Moment)>,
+}
+
+impl Default for Agreement {
+    #[expect(clippy::expect_used, reason = "three names that are data types")]
+    fn default() -> Self {
+        let unproven = |name| (DataType::parse(name).expect("a data type"), 0);
+        Self { types: TYPES.map(unproven), open: HashMap::new() }
+    }
+}
+
+impl Agreement {
+    /// The types whose state a count may be, believed or not.
+    pub fn types(&self) -> impl Iterator<Item = &DataType> {
+        self.types.iter().map(|(name, _)| name)
+    }
+
+    /// Whether a count is the state of all of them.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.types.iter().all(|(_, times)| *times >= ENOUGH)
+    }
+
+    /// A count was told.
+    pub fn told(&mut self, account: &AccountId, count: u64, now: Moment) {
+        if let Some((open, at)) = self.open.get_mut(account) {
+            if count > *open {
+                (*open, *at) = (count, now);
+            }
+        } else if self.open.len() < MAX_OPEN {
+            self.open.insert(account.clone(), (count, now));
+        }
+    }
+
+    /// What a probe said of the account, sent at that moment. Gives whether counts are no longer believed.
+    pub fn probed(
+        &mut self,
+        account: &AccountId,
+        sent: Moment,
+        answers: &[(DataType, ProbeAnswer)],
+    ) -> bool {
+        let open = self.open.get(account).filter(|(_, told)| sent > *told);
+        let Some((count, _)) = open.copied() else { return false };
+        let held = self.holds();
+        let mut has_compared = false;
+        for (name, answer) in answers {
+            let ProbeAnswer::State(state) = answer else { continue };
+            let known = self.types.iter_mut().find(|(known, _)| known == name);
+            let Some((_, times)) = known else { continue };
+            has_compared = true;
+            match count_of(state) {
+                // Of a later change, whose event is still to come.
+                Some(state) if state > count => {}
+                Some(state) if state == count => *times = times.saturating_add(1),
+                _ => *times = 0,
+            }
+        }
+        if has_compared {
+            self.open.remove(account);
+        }
+        held && !self.holds()
+    }
+}
+
+/// The state as a count: one that is not written as a plain number is none.
+#[must_use]
+pub fn count_of(state: &State) -> Option<u64> {
+    let count: u64 = state.as_str().parse().ok()?;
+    (count.to_string() == state.as_str()).then_some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn alice() -> AccountId {
+        AccountId::parse("alice").unwrap()
+    }
+
+    fn answers(states: [&str; 3]) -> Vec<(DataType, ProbeAnswer)> {
+        let answer = |(name, state): (&str, &str)| {
+            let state = ProbeAnswer::State(State::parse(state).unwrap());
+            (DataType::parse(name).unwrap(), state)
+        };
+        TYPES.into_iter().zip(states).map(answer).collect()
+    }
+
+    fn at(second: u64) -> Moment {
+        Moment::default().after(Duration::from_secs(second))
+    }
+
+    /// Tells `count` and has a probe answer, a second later.
+    fn round(agreement: &mut Agreement, second: u64, count: u64, states: [&str; 3]) -> bool {
+        agreement.told(&alice(), count, at(second));
+        agreement.probed(&alice(), at(second + 1), &answers(states))
+    }
+
+    #[test]
+    fn a_count_is_believed_after_probes_have_said_the_same_often_enough() {
+        let mut agreement = Agreement::default();
+        for times in 1..=u64::from(ENOUGH) {
+            assert!(!agreement.holds(), "after {}", times - 1);
+            let state = times.to_string();
+            assert!(!round(&mut agreement, times * 10, times, [&state; 3]));
+        }
+        assert!(agreement.holds());
+    }
+
+    #[test]
+    fn one_type_that_differs_is_enough_to_believe_none() {
+        let mut agreement = Agreement::default();
+        for times in 2..=20 {
+            let state = times.to_string();
+            assert!(!round(&mut agreement, times * 10, times, [&state, "1", &state]));
+            assert!(!agreement.holds());
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_no_plain_number_ends_the_belief_and_that_is_said_once() {
+        for state in ["J7", "07", "7-1", "+7"] {
+            let mut agreement = Agreement::default();
+            for times in 1..=u64::from(ENOUGH) {
+                round(&mut agreement, times * 10, times, [&times.to_string(); 3]);
+            }
+            assert!(agreement.holds());
+            assert!(round(&mut agreement, 1_000, 7, [state; 3]), "{state:?}");
+            assert!(!agreement.holds());
+            assert!(!round(&mut agreement, 1_010, 7, [state; 3]), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_was_sent_before_the_event_and_one_that_saw_more_prove_nothing() {
+        let mut agreement = Agreement::default();
+        agreement.told(&alice(), 7, at(10));
+        assert!(!agreement.probed(&alice(), at(9), &answers(["6"; 3])), "it saw less, rightly");
+        assert!(!agreement.probed(&alice(), at(11), &answers(["8"; 3])));
+        assert_eq!(agreement, Agreement::default(), "nothing is learnt, nothing is open");
+    }
+
+    #[test]
+    fn the_greatest_of_several_counts_is_compared() {
+        let mut agreement = Agreement::default();
+        agreement.told(&alice(), 9, at(10));
+        agreement.told(&alice(), 8, at(11));
+        assert!(!agreement.probed(&alice(), at(12), &answers(["9"; 3])));
+        assert!(agreement.types.iter().all(|(_, times)| *times == 1));
+    }
+}
