@@ -6,7 +6,8 @@
 //! ```text
 //! mkdir /tmp/parts && export REAL_PARTS=/tmp/parts
 //! tests/real/parts/redis up $REAL_PARTS/redis && . $REAL_PARTS/redis/env
-//! tests/real/parts/cyrus up $REAL_PARTS/cyrus $REDIS_PORT
+//! tests/real/parts/cyrus up $REAL_PARTS/cyrus redis $REDIS_PORT
+//! tests/real/parts/cyrus up $REAL_PARTS/telling-cyrus socket
 //! tests/real/parts/clients up $REAL_PARTS/clients
 //! cargo test --test real -- --test-threads 1 a_flag_set
 //! ```
@@ -39,5 +40,7 @@ mod premises;
 mod shared;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod told;
 #[cfg(test)]
 mod websocket;

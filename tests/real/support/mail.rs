@@ -9,31 +9,47 @@ use super::PATIENCE;
 
 /// Delivers one mail to a user; returns when the server has taken it.
 pub(crate) fn deliver(lmtp: &str, user: &str) {
+    deliver_many(lmtp, [user]);
+}
+
+/// Delivers a mail to each, one after the other; returns when the server has taken the last.
+pub(crate) fn deliver_many(lmtp: &str, users: impl IntoIterator<Item = impl AsRef<str>>) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let process = std::process::id();
     let mut session = Dialogue::open(lmtp);
     session.expect("220 ");
     session.say("LHLO client.test", "250 ");
-    session.say("MAIL FROM:<sender@example.com>", "250 ");
-    session.say(&format!("RCPT TO:<{user}>"), "250 ");
-    session.say("DATA", "354 ");
-    let mail = format!(
-        "From: Sender <sender@example.com>\r\nTo: {user}@cyrus.test\r\n\
-         Subject: mail {number} of {process}\r\nMessage-ID: <{process}.{number}@example.com>\r\n\
-         Date: Sat, 21 Nov 2026 12:00:00 +0000\r\n\r\nHello.\r\n."
-    );
-    session.say(&mail, "250 ");
+    for user in users {
+        let user = user.as_ref();
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        session.say("MAIL FROM:<sender@example.com>", "250 ");
+        session.say(&format!("RCPT TO:<{user}>"), "250 ");
+        session.say("DATA", "354 ");
+        let mail = format!(
+            "From: Sender <sender@example.com>\r\nTo: {user}@cyrus.test\r\n\
+             Subject: mail {number} of {process}\r\nMessage-ID: <{process}.{number}@example.com>\r\n\
+             Date: Sat, 21 Nov 2026 12:00:00 +0000\r\n\r\nHello.\r\n."
+        );
+        session.say(&mail, "250 ");
+    }
     session.say("QUIT", "221 ");
+}
+
+/// What a user does, command by command; each must succeed.
+pub(crate) fn by_imap(imap: &str, user: &str, commands: &[&str]) {
+    let mut session = Dialogue::open(imap);
+    session.expect("* OK");
+    session.say(&format!("0 LOGIN {user} pw-{user}"), "0 OK");
+    for (number, command) in commands.iter().enumerate() {
+        let tag = number + 1;
+        session.say(&format!("{tag} {command}"), &format!("{tag} OK"));
+    }
+    session.say("00 LOGOUT", "00 OK");
 }
 
 /// Gives `whom` these rights to `owner`'s INBOX; none takes them away.
 pub(crate) fn grant(imap: &str, owner: &str, whom: &str, rights: &str) {
-    let mut session = Dialogue::open(imap);
-    session.expect("* OK");
-    session.say(&format!("1 LOGIN {owner} pw-{owner}"), "1 OK");
-    session.say(&format!("2 SETACL INBOX {whom} \"{rights}\""), "2 OK");
-    session.say("3 LOGOUT", "3 OK");
+    by_imap(imap, owner, &[&format!("SETACL INBOX {whom} \"{rights}\"")]);
 }
 
 /// A conversation by lines.

@@ -16,8 +16,18 @@ pub(crate) struct Cyrus {
 }
 
 impl Cyrus {
+    /// The one that tells Redis of changes.
     pub(crate) fn shared() -> Self {
-        let home = shared("cyrus");
+        Self::at("cyrus")
+    }
+
+    /// The one that sends its events to a socket, for a proxy to bind.
+    pub(crate) fn telling() -> Self {
+        Self::at("telling-cyrus")
+    }
+
+    fn at(part: &str) -> Self {
+        let home = shared(part);
         let [jmap, lmtp, imap] =
             ["CYRUS_JMAP", "CYRUS_LMTP", "CYRUS_IMAP"].map(|name| setting(&home, name));
         Self { home, jmap, lmtp, imap }
@@ -26,6 +36,21 @@ impl Cyrus {
     /// A user who goes straight to it.
     pub(crate) fn caller(&self, user: &str) -> jmap::Caller {
         jmap::Caller::new(&self.jmap, user)
+    }
+
+    /// Where it sends its events.
+    pub(crate) fn notify_socket(&self) -> String {
+        setting(&self.home, "CYRUS_NOTIFY")
+    }
+
+    /// What a user does by IMAP, command by command.
+    pub(crate) fn by_imap(&self, user: &str, commands: &[&str]) {
+        mail::by_imap(&self.imap, user, commands);
+    }
+
+    /// Delivers `count` mails by LMTP in one session, each to one of `users`, in turn.
+    pub(crate) fn deliver_many(&self, users: &[String], count: usize) {
+        mail::deliver_many(&self.lmtp, users.iter().cycle().take(count));
     }
 
     /// Delivers a mail by LMTP.

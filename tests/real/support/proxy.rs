@@ -38,6 +38,12 @@ impl Settings {
         self.set("ADMIN__READY_REQUIRES", "push")
     }
 
+    /// Hears what this Cyrus tells, and counts as ready only while it does.
+    pub(crate) fn hearing(self, cyrus: &Cyrus) -> Self {
+        self.set("NOTIFY__CYRUS__SOCKET", &cyrus.notify_socket())
+            .set("ADMIN__READY_REQUIRES", "push")
+    }
+
     /// Speaks TLS, with the certificate in this folder.
     pub(crate) fn tls(self, home: &Path) -> Self {
         let file = |name: &str| home.join(name).to_string_lossy().into_owned();
