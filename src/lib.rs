@@ -7,7 +7,7 @@
 //!                                              │     └─ tap ───┐
 //!                                              ├─► forward     │  everything else     ──────►
 //!                                              │               ▼
-//!    notify (Redis) ───────────────────────────┼─► state: observe ─► tracker ◄─ probe (asks upstream)
+//!    notify (Cyrus, HTTP, Redis) ──────────────┼─► state: observe ─► tracker ◄─ probe (asks upstream)
 //!                                              │               │ StateChange §7.1
 //!                                              │               ▼
 //!                                              │              hub

@@ -8,6 +8,7 @@ use http_body_util::Full;
 use jmap_push_proxy::config::Listen;
 use jmap_push_proxy::config::secret::Secret;
 use serde_json::json;
+use tokio::process::Command;
 
 use crate::support::http::exchange;
 use crate::support::ledger::{View, settle};
@@ -50,6 +51,26 @@ async fn a_hook_that_posts_makes_a_delivery_known_at_once() {
     rig.upstream.deliver("alice");
     let body = json!({ "accountId": account_of("alice"), "types": TYPES, "delivery": true });
     assert_eq!(send(door, post(&body.to_string())).await.status(), StatusCode::NO_CONTENT);
+    let view = View { accounts: &[account_of("alice")], types: TYPES, since };
+    settle(&rig.upstream, &mut stream, &view).await;
+    rig.end().await;
+}
+
+/// The command of docs/notify.md, as it stands there.
+#[tokio::test]
+async fn the_command_of_the_documentation_works() {
+    let (rig, door) = rig().await;
+    let mut stream = rig.events("alice", MAIL).await;
+    let since = rig.upstream.mail(|mail| mail.ledger.len());
+    rig.upstream.deliver("alice");
+    let page = include_str!("../../../docs/notify.md");
+    let command = page.split("<!-- run: post -->\n```sh\n").nth(1).unwrap();
+    let command = command.split("```").next().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &command.replace("alice@example.org", "alice")]);
+    shell.env("TOKEN", TOKEN).env("NOTIFY_URL", format!("http://{door}/notify"));
+    let output = shell.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
     let view = View { accounts: &[account_of("alice")], types: TYPES, since };
     settle(&rig.upstream, &mut stream, &view).await;
     rig.end().await;
