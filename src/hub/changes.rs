@@ -125,7 +125,10 @@ impl Hub {
     pub fn counted(&self, account: &AccountId, count: Option<u64>, delivery: bool) {
         let mut inner = self.lock();
         let now = Moment::now();
-        if let Some(count) = count {
+        // Only of who is watched will a probe say anything.
+        if let Some(count) =
+            count.filter(|_| inner.tracker.is_watched(&AccountKey::shared(account.clone())))
+        {
             inner.agreement.told(account, count, now);
         }
         let holds = inner.agreement.holds() && !inner.is_per_user(account);

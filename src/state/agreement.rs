@@ -19,7 +19,7 @@ const ENOUGH: u32 = 8;
 
 /// Counts that wait for a probe.
 ///
-/// When full: no further ones are compared until a probe has answered.
+/// When full: all are forgotten, those of accounts that nobody watches any more among them.
 const MAX_OPEN: usize = 1_024;
 
 /// See the module.
@@ -53,12 +53,12 @@ impl Agreement {
 
     /// A count was told.
     pub fn told(&mut self, account: &AccountId, count: u64, now: Moment) {
-        if let Some((open, at)) = self.open.get_mut(account) {
-            if count > *open {
-                (*open, *at) = (count, now);
-            }
-        } else if self.open.len() < MAX_OPEN {
-            self.open.insert(account.clone(), (count, now));
+        if self.open.len() >= MAX_OPEN {
+            self.open.clear();
+        }
+        let (open, at) = self.open.entry(account.clone()).or_insert((count, now));
+        if count > *open {
+            (*open, *at) = (count, now);
         }
     }
 
@@ -169,6 +169,18 @@ mod tests {
         assert!(!agreement.probed(&alice(), at(9), &answers(["6"; 3])), "it saw less, rightly");
         assert!(!agreement.probed(&alice(), at(11), &answers(["8"; 3])));
         assert_eq!(agreement, Agreement::default(), "nothing is learnt, nothing is open");
+    }
+
+    #[test]
+    fn accounts_that_no_probe_asks_about_keep_nobody_from_being_compared() {
+        let mut agreement = Agreement::default();
+        for number in 0..2 * MAX_OPEN as u64 {
+            let stranger = AccountId::parse(&format!("stranger{number}")).unwrap();
+            agreement.told(&stranger, 1, at(1));
+        }
+        assert!(agreement.open.len() <= MAX_OPEN);
+        round(&mut agreement, 10, 9, ["9"; 3]);
+        assert!(agreement.types.iter().all(|(_, times)| *times == 1));
     }
 
     #[test]
