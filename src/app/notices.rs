@@ -1,6 +1,9 @@
 //! Joins the sources of notifications, the hub, and who may see what.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::auth::Authority;
 use crate::hub::Hub;
@@ -9,9 +12,31 @@ use crate::notify::cyrus::Rights;
 use crate::notify::message::{Notice, Who};
 use crate::notify::queue::Inbox;
 
+/// How long a count waits for the delivery that it counts: Cyrus sends the two one after the other. Told
+/// apart, the second would come to clients a throttle later.
+const TOGETHER: Duration = Duration::from_millis(2);
+
 /// Acts on what the sources say, for as long as it is polled.
 pub(super) async fn act(mut inbox: Inbox, hub: Arc<Hub>, authority: Arc<Authority>) {
-    while let Some(event) = inbox.next().await {
+    let mut ahead = None;
+    loop {
+        let next = match ahead.take() {
+            Some(event) => Some(event),
+            None => inbox.next().await,
+        };
+        let Some(mut event) = next else { return };
+        if let Event::Mail { account, modseq: Some(_), delivery } = &mut event
+            && let Ok(Some(following)) = timeout(TOGETHER, inbox.next()).await
+        {
+            match following {
+                Event::Mail { account: same, modseq: None, delivery: delivered }
+                    if same == *account =>
+                {
+                    *delivery |= delivered;
+                }
+                other => ahead = Some(other),
+            }
+        }
         match event {
             Event::Gap => hub.gap(),
             Event::Mail { account, modseq, delivery } => hub.counted(&account, modseq, delivery),

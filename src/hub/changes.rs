@@ -42,21 +42,19 @@ fn is_counted(tracker: &Tracker, key: &AccountKey) -> bool {
     key.scope.is_none() && email.any(|known| count_of(known.state).is_some())
 }
 
-/// `state` as a fact about each of `types` of which a smaller one is known.
-fn newer(tracker: &Tracker, key: &AccountKey, state: &State, types: &[DataType]) -> Vec<Fact> {
-    let known = |name: &DataType| {
-        tracker.states(key).find(|known| known.data_type == name).map(|known| known.state)
-    };
-    let is_news = |name: &&DataType| {
-        known(name).and_then(count_of).is_some_and(|known| Some(known) < count_of(state))
-    };
-    let fact = |name: &DataType| Fact {
-        data_type: name.clone(),
-        state: state.clone(),
-        old_state: known(name).cloned(),
-        created: false,
-    };
-    types.iter().filter(is_news).map(fact).collect()
+/// `count` as a fact about each of `types` of which a smaller one is known.
+fn newer(tracker: &Tracker, key: &AccountKey, count: u64, types: &[DataType]) -> Vec<Fact> {
+    let Some(state) = State::parse(&count.to_string()) else { return Vec::new() };
+    let known = tracker.states(key).filter(|known| types.contains(known.data_type));
+    let older = known.filter(|known| count_of(known.state).is_some_and(|known| known < count));
+    older
+        .map(|known| Fact {
+            data_type: known.data_type.clone(),
+            state: state.clone(),
+            old_state: Some(known.state.clone()),
+            created: false,
+        })
+        .collect()
 }
 
 impl Hub {
@@ -120,33 +118,23 @@ impl Hub {
     /// The mail server counted a change of an account's mail (its count after it, unless it tells that
     /// elsewhere), perhaps a delivery.
     ///
-    /// While counts have proved to be states, a greater one is as good as a probe's answer: it is newer,
-    /// and all that is left to ask about is what was delivered, where somebody wants to know that.
+    /// While counts have proved to be states, a greater one is as good as a probe's answer.
     pub fn counted(&self, account: &AccountId, count: Option<u64>, delivery: bool) {
         let mut inner = self.lock();
         let now = Moment::now();
         // Only of who is watched will a probe say anything.
-        if let Some(count) =
-            count.filter(|_| inner.tracker.is_watched(&AccountKey::shared(account.clone())))
-        {
+        let is_watched = inner.tracker.is_watched(&AccountKey::shared(account.clone()));
+        if let Some(count) = count.filter(|_| is_watched) {
             inner.agreement.told(account, count, now);
         }
         let holds = inner.agreement.holds() && !inner.is_per_user(account);
         let mail: Vec<DataType> = inner.agreement.types().cloned().collect();
-        let state = count.and_then(|count| State::parse(&count.to_string()));
         for key in inner.tracker.views(account) {
-            let owner = inner.tracker.owner(&key).filter(|_| holds);
-            let outcome = match (owner, &state) {
-                (Some(owner), Some(state)) if is_counted(&inner.tracker, &key) => {
-                    let facts = newer(&inner.tracker, &key, state, &mail);
-                    let at = Exchange { who: Observer::Known(owner), sent: now, received: now };
-                    inner.tracker.observe(&key, &at, &facts)
-                }
-                (Some(_), None) if is_counted(&inner.tracker, &key) => {
-                    let delivery = delivery && inner.tracker.wants_delivery(&key);
-                    inner.tracker.hint(&key, Some(&[]), delivery, now)
-                }
-                _ => inner.tracker.hint(&key, Some(&mail), delivery, now),
+            let outcome = if holds && is_counted(&inner.tracker, &key) {
+                let facts = count.map(|count| newer(&inner.tracker, &key, count, &mail));
+                inner.tracker.count(&key, &facts.unwrap_or_default(), delivery, now)
+            } else {
+                inner.tracker.hint(&key, Some(&mail), delivery, now)
             };
             self.act(&mut inner, &key, outcome);
         }

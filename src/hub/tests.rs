@@ -13,7 +13,9 @@ use crate::event_source::encode::RAW;
 use crate::jmap::id::{AccountId, DataType, State};
 use crate::jmap::session::CoreLimits;
 use crate::probe::offered;
-use crate::state::fact::{AccountKey, Exchange, Fact, Observer, PrincipalId, ProbeAnswer, Probed};
+use crate::state::fact::{
+    AccountKey, Delivery, Exchange, Fact, Observer, PrincipalId, ProbeAnswer, Probed,
+};
 use crate::state::types::TypeFilter;
 
 const CREDENTIAL: CredentialKey = CredentialKey(1);
@@ -346,12 +348,41 @@ async fn a_count_that_has_proved_to_be_the_state_is_told_without_asking() {
 }
 
 #[tokio::test]
-async fn what_was_delivered_is_asked_for_where_somebody_wants_to_know() {
+async fn a_delivery_is_told_with_its_count_and_without_asking() {
     let (hub, mut subscriber) = counting(&TypeFilter::All, 9).await;
-    hub.counted(&account("alice"), Some(10), false);
+    hub.counted(&account("alice"), Some(10), true);
+    let told = told_to(&mut subscriber);
+    assert!(
+        told.contains("\"EmailDelivery\":\"10\"") && told.contains("\"Email\":\"10\""),
+        "{told}"
+    );
+    // A flag, then a delivery told apart from its count.
+    hub.counted(&account("alice"), Some(11), false);
+    assert!(!told_to(&mut subscriber).contains("EmailDelivery"));
+    hub.counted(&account("alice"), Some(12), false);
     hub.counted(&account("alice"), None, true);
-    assert!(told_to(&mut subscriber).contains("\"Email\":\"10\""), "at once");
-    assert_eq!(asked(&hub).await.len(), 1);
+    assert!(told_to(&mut subscriber).contains("\"EmailDelivery\":\"12\""));
+    assert_eq!(asked(&hub).await, []);
+}
+
+/// RFC 8621 §1.5: that it was not told must not be the last word.
+#[tokio::test]
+async fn an_addition_that_no_event_told_of_is_found_by_the_next_probe() {
+    let (hub, mut subscriber) = counting(&TypeFilter::All, 9).await;
+    let who = principal(1, &["alice"]);
+    hub.counted(&account("alice"), Some(10), false);
+    let _ = told_to(&mut subscriber);
+    let key = AccountKey::shared(account("alice"));
+    let since = hub.probe_subject(&key, offered).unwrap().delivery_since.unwrap();
+    assert_eq!(since.as_str(), "9");
+    hub.probe_sent(&key);
+    let now = Moment::now();
+    let at = Exchange { who: Observer::Known(who.id), sent: now, received: now };
+    let email = ProbeAnswer::State(State::parse("10").unwrap());
+    let answers = [(DataType::parse("Email").unwrap(), email)];
+    let delivery = Some(Delivery { since, created: true });
+    hub.probe_answered(&key, &at, &Probed { answers: &answers, delivery, complete: true });
+    assert!(told_to(&mut subscriber).contains("\"EmailDelivery\":\"10\""));
 }
 
 #[tokio::test]

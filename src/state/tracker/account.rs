@@ -164,6 +164,20 @@ impl Account {
         }
     }
 
+    /// States that are newer than those known; see [`Tracker::count`](super::Tracker::count).
+    pub(super) fn count(
+        &mut self,
+        at: &Exchange,
+        response: &Response<'_>,
+        delivery: bool,
+        fx: &mut Effects,
+    ) {
+        for seen in &response.seen {
+            self.take(seen, at, fx);
+        }
+        self.judge_counted(delivery, fx);
+    }
+
     /// States seen with other eyes than the owner's, or with nobody's we know: hints at most.
     fn overhear(&mut self, at: &Exchange, response: &Response<'_>, fx: &mut Effects) {
         for seen in &response.seen {

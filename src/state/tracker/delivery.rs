@@ -29,6 +29,15 @@ impl Account {
         self.refresh_delivery(fx);
     }
 
+    /// After `Email` was counted; `delivered` says whether by an addition.
+    pub(super) fn judge_counted(&mut self, delivered: bool, fx: &mut Effects) {
+        self.follow_email(fx);
+        if delivered {
+            self.deliver(fx);
+        }
+        self.refresh_delivery(fx);
+    }
+
     /// After a probe stated `Email`. Where `EmailDelivery` is wanted and the probe cannot tell
     /// (`delivery` is `None`), a change counts as an addition: it MUST NOT be missed.
     pub(super) fn judge_probed(&mut self, answers: &Answers<'_>, taken: Taken, fx: &mut Effects) {

@@ -43,7 +43,7 @@ use crate::jmap::id::{AccountId, DataType, State};
 
 use self::account::{Account, Effects};
 use self::response::{Answers, Response};
-use super::fact::{AccountKey, Exchange, Fact, PrincipalId, Probed};
+use super::fact::{AccountKey, Exchange, Fact, Observer, PrincipalId, Probed};
 use super::types::{EMAIL_DELIVERY, TypeFilter, TypeTable, only};
 
 /// What one call brings about. The caller has to act on every part of it.
@@ -171,6 +171,28 @@ impl Tracker {
             return Outcome::default();
         }
         self.with(key, |account, _, fx| account.observe(at, &response, fx))
+    }
+
+    /// States that are as good as a probe's answer at this moment, for the owner of the view: they are
+    /// newer than those known ([`Agreement`](super::agreement::Agreement)). `delivery`: new Email was added,
+    /// and `EmailDelivery` takes the present state of `Email`.
+    ///
+    /// Raises no question. Where nobody says whether `Email` moved by additions (not to say so is to deny
+    /// it, unless a message was lost), the next probe finds out: what is not judged stays so till then.
+    pub fn count(
+        &mut self,
+        key: &AccountKey,
+        facts: &[Fact],
+        delivery: bool,
+        now: Moment,
+    ) -> Outcome {
+        let Some(who) = self.owner(key) else { return Outcome::default() };
+        let at = Exchange { who: Observer::Known(who), sent: now, received: now };
+        let response = Response::reduce(facts, &mut self.types);
+        if response.seen.is_empty() && !delivery {
+            return Outcome::default();
+        }
+        self.with(key, |account, _, fx| account.count(&at, &response, delivery, fx))
     }
 
     /// Something may have changed: the given types, or any. Names that neither upstream nor the
@@ -329,15 +351,9 @@ impl Tracker {
     /// too often rather than never.
     #[must_use]
     pub fn delivery_since(&self, key: &AccountKey) -> Option<&State> {
-        self.accounts.get(key)?.judged.as_ref().filter(|_| self.wants_delivery(key))
-    }
-
-    /// Whether somebody wants to hear of `EmailDelivery`.
-    #[must_use]
-    pub fn wants_delivery(&self, key: &AccountKey) -> bool {
-        let wanted =
-            self.accounts.get(key).map_or(0, |account| account.watchers().mask(&self.types));
-        wanted & only(EMAIL_DELIVERY) != 0
+        let account = self.accounts.get(key)?;
+        let wanted = account.watchers().mask(&self.types) & only(EMAIL_DELIVERY) != 0;
+        account.judged.as_ref().filter(|_| wanted)
     }
 
     /// The known states of an account, in no order.
