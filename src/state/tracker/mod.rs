@@ -28,6 +28,7 @@
 
 mod account;
 mod delivery;
+mod outcome;
 mod probing;
 mod response;
 mod suspicion;
@@ -42,43 +43,10 @@ use crate::clock::Moment;
 use crate::jmap::id::{AccountId, DataType, State};
 
 use self::account::{Account, Effects};
+pub use self::outcome::{Known, Outcome};
 use self::response::{Answers, Response};
 use super::fact::{AccountKey, Exchange, Fact, Observer, PrincipalId, Probed};
 use super::types::{EMAIL_DELIVERY, TypeFilter, TypeTable, only};
-
-/// What one call brings about. The caller has to act on every part of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[must_use = "what is not published or probed is lost"]
-pub struct Outcome {
-    /// Types of the account whose state is new, as bits; they carry [`Tracker::seq`] now. The other
-    /// [`views`](Tracker::views) of the account, if any, need a hint.
-    pub published: u64,
-    /// Upstream is to be asked about this account, as soon as the budget permits. An account that
-    /// is already waiting to be probed is meant no second time.
-    pub probe: bool,
-    /// The baseline of a watched account has just become known. A resume token that waits for it is
-    /// compared now, with all of [`Tracker::states`]; a type that could not be probed is published
-    /// once it can.
-    pub settled: bool,
-    /// This principal sees other states than the rest. [`Tracker::key_of`] gives its own view from
-    /// now on; its subscribers have to be moved there, each as if it resumed.
-    pub split: Option<PrincipalId>,
-}
-
-/// One type of one account.
-#[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
-    /// The type.
-    pub data_type: &'a DataType,
-    /// Its bit.
-    pub bit: u8,
-    /// The last accepted state.
-    pub state: &'a State,
-    /// The sequence number of its publication; 0 if it is a baseline nobody was told.
-    pub changed_at: u64,
-    /// Whether it may stand in a resume token: watched, without a gap, since it was learnt.
-    pub fresh: bool,
-}
 
 /// The states of all accounts that are watched, and of the latest others.
 ///
