@@ -29,6 +29,12 @@ impl Moment {
         Self(self.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
     }
 
+    /// This moment minus `by`, not before the start.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// Time passed since `earlier`; zero if it lies ahead.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

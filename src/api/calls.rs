@@ -22,10 +22,10 @@ use crate::http::body::BodyError;
 use crate::http::decode::{DecodeError, decode};
 use crate::http::headers::clean_response;
 use crate::http::{Body, reply};
-use crate::hub::{Hub, Seen};
+use crate::hub::{Hub, Observed, Seen};
 use crate::jmap::id::AccountId;
 use crate::jmap::problem::Problem;
-use crate::probe::Handle;
+use crate::probe::{Handle, Passed};
 use crate::upstream::{Failure, Upstream};
 
 /// `limit` of §3.6.1.
@@ -342,8 +342,15 @@ impl Caller {
             received: Moment::now(),
         };
         for (account, facts) in facts(&observed.responses) {
-            let key = hub.observe(seen, &account, &facts);
-            prober.upstream_answered(&key, facts.iter().map(|fact| &fact.data_type));
+            let Observed { key, is_fact, is_news } = hub.observe(seen, &account, &facts);
+            let passed = Passed {
+                sent: seen.sent,
+                received: seen.received,
+                is_fact,
+                has_written: self.written.changes.concern(&account),
+                is_news,
+            };
+            prober.upstream_answered(&key, facts.iter().map(|fact| &fact.data_type), &passed);
         }
         if let (Some(principal), Some(state)) = (&self.principal, &observed.session_state)
             && principal.session_state != state.as_str()

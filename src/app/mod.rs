@@ -8,6 +8,7 @@ mod doors;
 mod limits;
 mod notices;
 mod probing;
+mod service;
 
 pub use demo::demo;
 
@@ -16,6 +17,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use doors::{Aside, Doors, side_doors};
+use service::Service;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -203,7 +205,8 @@ impl Parts {
             Prober::new(&config.probe, drain.clone(), metrics.clone(), Arc::clone(health));
         background.spawn(probing::feed(Arc::clone(hub), asked.clone()));
         let (h, a, u) = (Arc::clone(hub), Arc::clone(authority), Arc::clone(upstream));
-        background.spawn(probing::run(prober, h, a, u));
+        let service = Service::new(&config.probe.headers, health);
+        background.spawn(probing::run(prober, h, a, u, service));
 
         let (outbox, inbox) = queue(metrics.clone());
         background.spawn(notices::act(inbox, Arc::clone(hub), Arc::clone(authority)));

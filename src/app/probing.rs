@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 
+use super::service::Service;
 use crate::auth::{Authority, CredentialKey, Principal};
+use crate::clock::Moment;
 use crate::http::body::BodyError;
 use crate::http::decode::decode;
 use crate::http::{Body, reply};
+use crate::hub::probes::Reason;
 use crate::hub::{Hub, ProbeSubject};
 use crate::probe::answer::MAX_REPLY_BYTES;
-use crate::probe::{Ask, Handle, Lost, Prober, Reply, Subject, Told, Wiring, offered};
+use crate::probe::{Ask, Handle, Lost, Prober, Reply, Subject, Told, Why, Wiring, offered};
 use crate::state::fact::AccountKey;
 use crate::upstream::{Failure, Probe, Upstream};
 
@@ -25,11 +29,12 @@ pub(super) async fn run(
     hub: Arc<Hub>,
     authority: Arc<Authority>,
     upstream: Arc<Upstream>,
+    service: Option<Service>,
 ) {
-    let (looked, told) = (Arc::clone(&hub), hub);
+    let (looked, told, service) = (Arc::clone(&hub), hub, service.map(Arc::new));
     let wiring = Wiring {
         look: move |key: &AccountKey| look(&looked, key),
-        ask: move |question: Ask<Credential>| ask(Arc::clone(&upstream), question),
+        ask: move |question| ask(Arc::clone(&upstream), service.clone(), question),
         tell: move |news: Told<Credential>| tell(&told, &authority, &news),
     };
     prober.run(wiring).await;
@@ -41,9 +46,22 @@ pub(super) async fn feed(hub: Arc<Hub>, prober: Handle) {
         let due = hub.probes().take().await;
         due.unwatched.iter().for_each(|key| prober.remove(key));
         due.watched.iter().for_each(|key| prober.watch(key));
-        for key in &due.ask {
-            prober.request(key);
+        if due.gap {
+            prober.gap();
         }
+        for (key, heard) in &due.heard {
+            prober.heard(key, heard.at, heard.is_published);
+        }
+        for (key, reason) in &due.ask {
+            prober.request(key, why(*reason));
+        }
+    }
+}
+
+fn why(reason: Reason) -> Why {
+    match reason {
+        Reason::Baseline => Why::Baseline,
+        Reason::Hint => Why::Hint,
     }
 }
 
@@ -60,27 +78,79 @@ fn look(hub: &Hub, key: &AccountKey) -> Option<(Subject, Credential)> {
     Some((subject, (credential, principal)))
 }
 
-async fn ask(upstream: Arc<Upstream>, question: Ask<Credential>) -> Result<Reply, Lost> {
-    let (_, principal) = question.credential;
+/// Asks with the service's credential if there is one, and else, or if that is refused, with the
+/// subscriber's.
+async fn ask(
+    upstream: Arc<Upstream>,
+    service: Option<Arc<Service>>,
+    question: Ask<Credential>,
+) -> Result<Reply, Lost> {
+    let Ask { credential: (_, principal), body, .. } = question;
+    if let Some(service) = service
+        && let Some(headers) = service.headers(&principal, Moment::now())
+    {
+        let mut host = HeaderMap::new();
+        principal.credentials.write(&mut host);
+        let host = host.remove(HOST).map(|host| (HOST, host));
+        let reply = post(&upstream, &principal.api_path, &body, |all| {
+            all.extend(host);
+            all.extend(headers);
+        });
+        let as_service = reply.await?;
+        if is_served(&as_service) {
+            service.accepted();
+            return Ok(as_service);
+        }
+        let refused_whole =
+            matches!(as_service.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if !refused_whole && !as_service.status.is_success() {
+            return Ok(as_service);
+        }
+        let own = post(&upstream, &principal.api_path, &body, |all| {
+            principal.credentials.write(all);
+        });
+        let own = own.await?;
+        // The account may be gone for its user as well.
+        if refused_whole || is_served(&own) {
+            service.refused(Moment::now());
+        }
+        return Ok(own);
+    }
+    post(&upstream, &principal.api_path, &body, |all| principal.credentials.write(all)).await
+}
+
+/// Whether who asked may see the account: a credential that is taken for somebody else's sees that
+/// one's accounts (§3.6.2).
+fn is_served(reply: &Reply) -> bool {
+    let says = |error: &[u8]| reply.body.windows(error.len()).any(|part| part == error);
+    reply.status.is_success() && !says(b"\"accountNotFound\"") && !says(b"\"forbidden\"")
+}
+
+async fn post(
+    upstream: &Upstream,
+    path: &str,
+    body: &Bytes,
+    authenticate: impl FnOnce(&mut HeaderMap),
+) -> Result<Reply, Lost> {
     let mut request = Request::new(Body::Empty);
     *request.method_mut() = Method::POST;
     request.extensions_mut().insert(Probe);
-    *request.uri_mut() = Uri::try_from(&principal.api_path).map_err(|_| Lost::Unreachable)?;
+    *request.uri_mut() = Uri::try_from(path).map_err(|_| Lost::Unreachable)?;
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, reply::JSON);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(question.body.len()));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     headers.insert(ACCEPT, reply::JSON);
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for (name, value) in &upstream.settings().headers {
         headers.insert(name, value.clone());
     }
-    principal.credentials.write(headers);
+    authenticate(headers);
     if !headers.contains_key(HOST)
         && let Ok(host) = HeaderValue::from_str(upstream.default_authority())
     {
         headers.insert(HOST, host);
     }
-    *request.body_mut() = question.body.into();
+    *request.body_mut() = body.clone().into();
     let response = upstream.send(request).await.map_err(|f| lost(&f))?;
     let (parts, body) = response.into_parts();
     let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -110,15 +180,17 @@ fn lost_body(error: &BodyError) -> Lost {
     }
 }
 
-fn tell(hub: &Hub, authority: &Authority, news: &Told<Credential>) {
+/// Gives whether the news was published.
+fn tell(hub: &Hub, authority: &Authority, news: &Told<Credential>) -> bool {
     match news {
         Told::Sent(key) => hub.probe_sent(key),
         Told::Answered(answers) => {
-            hub.probe_answered(&answers.key, &answers.at, &answers.probed());
+            let is_published = hub.probe_answered(&answers.key, &answers.at, &answers.probed());
             let (_, principal) = &answers.credential;
             if answers.session_state.as_ref().is_some_and(|now| *now != principal.session_state) {
                 authority.session_changed(principal);
             }
+            return is_published;
         }
         Told::Unauthorized { credential: (key, _) } => {
             // First, so that none of its streams that comes back at once is let in.
@@ -129,4 +201,5 @@ fn tell(hub: &Hub, authority: &Authority, news: &Told<Credential>) {
             authority.session_changed(principal);
         }
     }
+    false
 }

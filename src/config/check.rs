@@ -16,6 +16,7 @@ use super::reader::{Reader, is_off};
 use super::redis_url;
 use super::secret::Secret;
 use super::streams;
+use super::template;
 use super::{
     AccountScope, Admin, Config, Cors, CorsMode, Downstream, Drain, Limits, Log, LogFormat, Probe,
     Redis, Requirement, TlsFiles, Upstream, UpstreamHttp, UpstreamPush,
@@ -186,14 +187,20 @@ fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
 
 fn probe(reader: &mut Reader<'_>) -> Option<Probe> {
     let interval = time(reader, "probe.interval", Range::times(SECOND, HOUR).or_zero("for off"));
+    let interval_min = time(reader, "probe.interval_min", Range::times(SECOND, HOUR));
+    let interval_told = time(reader, "probe.interval_told", Range::times(SECOND, DAY));
     let budget = reader.amount("probe.budget", Range::counts(1, 10_000));
     let timeout = time(reader, "probe.timeout", ANSWER);
     let quarantine = time(reader, "probe.quarantine", Range::times(SECOND, HOUR));
+    let headers = reader.secrets("probe.headers", "probe.headers_file", template::header);
     Some(Probe {
         interval: interval?,
+        interval_min: interval_min?,
+        interval_told: interval_told?,
         budget: u32::try_from(budget?).unwrap_or(u32::MAX),
         timeout: timeout?,
         quarantine: quarantine?,
+        headers: headers?,
     })
 }
 

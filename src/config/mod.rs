@@ -23,6 +23,7 @@ pub use load::{Flag, SettingsFile, Sources};
 pub use mistake::Mistakes;
 pub use notify::{HttpNotify, Notify};
 pub use raw::{DEFAULTS, ENVIRONMENT_PREFIX, variable};
+pub use template::HeaderTemplate;
 
 mod address;
 mod auth;
@@ -38,6 +39,7 @@ mod redis_url;
 mod report;
 pub mod secret;
 mod streams;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -261,12 +263,19 @@ pub enum QueryMode {
 pub struct Probe {
     /// How often each account with a live subscriber is asked for; zero turns it off.
     pub interval: Duration,
+    /// The same for an account in which a probe has just found what nobody had told; above `interval`
+    /// it counts as that.
+    pub interval_min: Duration,
+    /// The same while others tell of every change; below `interval` it counts as that.
+    pub interval_told: Duration,
     /// Probe requests a second, all accounts together.
     pub budget: u32,
     /// Time for one probe.
     pub timeout: Duration,
     /// First pause of a data type that makes upstream fail; doubles up to an hour.
     pub quarantine: Duration,
+    /// What to authenticate by in place of the subscribers' own credentials; empty for these.
+    pub headers: Vec<HeaderTemplate>,
 }
 
 /// `[limits]`. Zero means none unless said otherwise.

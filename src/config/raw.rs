@@ -20,8 +20,14 @@ pub const DEFAULTS: &str = include_str!("../../proxy.toml");
 pub const ENVIRONMENT_PREFIX: &str = "JMAP_PUSH_PROXY__";
 
 /// Settings whose values are never shown.
-const SECRETS: [&str; 5] =
-    ["redis.url", "redis.password", "upstream.headers", "auth.ticket_key", "notify.http.token"];
+const SECRETS: [&str; 6] = [
+    "redis.url",
+    "redis.password",
+    "upstream.headers",
+    "probe.headers",
+    "auth.ticket_key",
+    "notify.http.token",
+];
 
 /// Where a value comes from; the later wins.
 #[derive(Debug, Clone, PartialEq, Eq)]

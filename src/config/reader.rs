@@ -168,18 +168,55 @@ impl<'a> Reader<'a> {
         parse: impl Fn(&str) -> Result<Option<T>, Fault>,
     ) -> Option<Option<T>> {
         let itself = self.parsed(key, &parse);
-        let path = self.optional(file_key, |text| Ok(PathBuf::from(text)));
-        let (itself, path) = (itself?, path?);
-        let Some(path) = path else { return Some(itself) };
+        let file = self.secret_file(key, file_key, itself.as_ref().is_some_and(Option::is_some));
+        let (itself, file) = (itself?, file?);
+        let Some(path) = file else { return Some(itself) };
+        self.from_file(file_key, path, parse)
+    }
+
+    /// The same for a list: each line of the file that is not empty is one item.
+    pub(super) fn secrets<T: PartialEq>(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Option<Vec<T>> {
+        let itself = self.list(key, &parse);
+        let file = self.secret_file(key, file_key, itself.as_ref().is_some_and(|l| !l.is_empty()));
+        let (itself, file) = (itself?, file?);
+        let Some(path) = file else { return Some(itself) };
+        self.from_file(file_key, path, |text| {
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(&parse).collect()
+        })
+    }
+
+    /// The file to read a secret from, if it is to be read from one.
+    fn secret_file(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        is_given: bool,
+    ) -> Option<Option<PathBuf>> {
+        let Some(path) = self.optional(file_key, |text| Ok(PathBuf::from(text)))? else {
+            return Some(None);
+        };
         let rank = self.entry(key)?.source.rank();
         match rank.cmp(&self.entry(file_key)?.source.rank()) {
-            Ordering::Greater => return Some(itself),
-            Ordering::Equal if itself.is_some() => {
+            Ordering::Greater => Some(None),
+            Ordering::Equal if is_given => {
                 self.wrong(file_key, Fault::Conflict { other: key, why: "give the secret once" });
-                return None;
+                None
             }
-            Ordering::Equal | Ordering::Less => {}
+            Ordering::Equal | Ordering::Less => Some(Some(path)),
         }
+    }
+
+    fn from_file<T>(
+        &mut self,
+        file_key: &'static str,
+        path: PathBuf,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
         let read = fs::read_to_string(&path);
         let secret = read
             .map_err(|source| Fault::Unreadable { path, source })

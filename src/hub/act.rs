@@ -1,15 +1,22 @@
 //! Does what the tracker decides: wakes, asks, splits.
 
 use super::audience::{Hub, Inner};
+use super::probes::Reason;
 use crate::clock::Moment;
 use crate::state::fact::{AccountKey, PrincipalId};
 use crate::state::tracker::Outcome;
 
 impl Hub {
-    /// Does what an outcome asks for.
-    pub(super) fn act(&self, inner: &mut Inner, key: &AccountKey, outcome: Outcome) {
+    /// Does what an outcome asks for; `reason` is the reason to probe, if it asks for that.
+    pub(super) fn act(
+        &self,
+        inner: &mut Inner,
+        key: &AccountKey,
+        outcome: Outcome,
+        reason: Reason,
+    ) {
         if outcome.probe {
-            self.probes().ask(key.clone());
+            self.probes().ask(key.clone(), reason);
         }
         if outcome.published != 0 {
             let seq = inner.tracker.seq();
@@ -64,7 +71,7 @@ impl Hub {
             self.watch(inner, &own, &filter);
             // What the shared view did not publish of this principal's may be news.
             let outcome = inner.tracker.hint(&own, None, false, Moment::now());
-            self.act(inner, &own, outcome);
+            self.act(inner, &own, outcome, Reason::Baseline);
             self.unwatch(inner, key, &filter);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::codec::Codec;
-use super::probes::Probes;
+use super::probes::{Probes, Reason};
 use super::view::View;
 use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
@@ -208,7 +208,7 @@ impl Hub {
             self.probes.watch(key.clone());
         }
         let outcome = inner.tracker.watch(key, filter, Moment::now());
-        self.act(inner, key, outcome);
+        self.act(inner, key, outcome, Reason::Baseline);
     }
 
     pub(super) fn unwatch(&self, inner: &mut Inner, key: &AccountKey, filter: &TypeFilter) {
@@ -274,7 +274,7 @@ impl Hub {
             for filter in &filters {
                 self.watch(inner, key, filter);
                 let outcome = inner.tracker.hint(key, None, false, Moment::now());
-                self.act(inner, key, outcome);
+                self.act(inner, key, outcome, Reason::Baseline);
             }
         }
         if came && let Some(audience) = inner.audience(credential) {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::audience::{Audience, Hub};
+use super::audience::{Audience, Hub, Inner};
+use super::probes::Reason;
 use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::jmap::id::{AccountId, DataType, State};
@@ -20,6 +21,17 @@ pub struct Seen<'a> {
     pub sent: Moment,
     /// When the response's end had come.
     pub received: Moment,
+}
+
+/// What became of the states that a response stated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The view of the account that they are about.
+    pub key: AccountKey,
+    /// They were told to somebody whose Session lists the account.
+    pub is_fact: bool,
+    /// They were published.
+    pub is_news: bool,
 }
 
 /// What the prober needs to know to ask about an account.
@@ -58,9 +70,8 @@ fn newer(tracker: &Tracker, key: &AccountKey, count: u64, types: &[DataType]) ->
 }
 
 impl Hub {
-    /// A response to one of `seen.who`'s requests stated these states. Gives the view of the account
-    /// that they are about.
-    pub fn observe(&self, seen: Seen<'_>, account: &AccountId, facts: &[Fact]) -> AccountKey {
+    /// A response to one of `seen.who`'s requests stated these states.
+    pub fn observe(&self, seen: Seen<'_>, account: &AccountId, facts: &[Fact]) -> Observed {
         let mut inner = self.lock();
         // For accounts outside the caller's own Session (D5), and while it is unknown: a hint.
         let owner = seen.who.filter(|principal| principal.accounts.contains_key(account));
@@ -70,20 +81,20 @@ impl Hub {
         };
         let at = Exchange { who, sent: seen.sent, received: seen.received };
         let outcome = inner.tracker.observe(&key, &at, facts);
-        self.act(&mut inner, &key, outcome);
+        self.act(&mut inner, &key, outcome, Reason::Hint);
         // What one principal's view shows may show in the others', unless these are other accounts;
         // what a caller without a known Session was told may concern any.
         if owner.is_none() || outcome.published != 0 && !inner.is_per_user(&key.id) {
             self.hint_other_views(&mut inner, &key, seen.received);
         }
-        key
+        Observed { key, is_fact: owner.is_some(), is_news: outcome.published != 0 }
     }
 
-    fn hint_other_views(&self, inner: &mut super::audience::Inner, key: &AccountKey, now: Moment) {
+    fn hint_other_views(&self, inner: &mut Inner, key: &AccountKey, now: Moment) {
         for view in inner.tracker.views(&key.id) {
             if view != *key {
                 let outcome = inner.tracker.hint(&view, None, false, now);
-                self.act(inner, &view, outcome);
+                self.act(inner, &view, outcome, Reason::Hint);
             }
         }
     }
@@ -95,24 +106,33 @@ impl Hub {
             let inner = self.lock();
             accounts.iter().cloned().partition(|id| inner.is_per_user(id))
         };
-        self.for_views(&shared, |tracker, key, now| tracker.unknown(key, now));
+        self.for_views(&shared, |inner, key, now| {
+            let outcome = inner.tracker.unknown(key, now);
+            self.act(inner, key, outcome, Reason::Hint);
+        });
         let mut inner = self.lock();
         for id in theirs {
             let key = inner.key_of(&id, who.id);
             let outcome = inner.tracker.unknown(&key, Moment::now());
-            self.act(&mut inner, &key, outcome);
+            self.act(&mut inner, &key, outcome, Reason::Hint);
         }
     }
 
     /// Something may have changed in these accounts: the given types, or any. `delivery`: new Email
     /// arrived.
     pub fn hint(&self, accounts: &[AccountId], types: Option<&[DataType]>, delivery: bool) {
-        self.for_views(accounts, |tracker, key, now| tracker.hint(key, types, delivery, now));
+        self.for_views(accounts, |inner, key, now| {
+            let outcome = inner.tracker.hint(key, types, delivery, now);
+            self.notified(inner, key, outcome, now);
+        });
     }
 
     /// States whose order nobody knows, from a notification.
     pub fn claim(&self, accounts: &[AccountId], states: &[(DataType, State)], delivery: bool) {
-        self.for_views(accounts, |tracker, key, now| tracker.claim(key, states, delivery, now));
+        self.for_views(accounts, |inner, key, now| {
+            let outcome = inner.tracker.claim(key, states, delivery, now);
+            self.notified(inner, key, outcome, now);
+        });
     }
 
     /// The mail server counted a change of an account's mail (its count after it, unless it tells that
@@ -136,7 +156,7 @@ impl Hub {
             } else {
                 inner.tracker.hint(&key, Some(&mail), delivery, now)
             };
-            self.act(&mut inner, &key, outcome);
+            self.notified(&mut inner, &key, outcome, now);
         }
     }
 
@@ -160,22 +180,27 @@ impl Hub {
     /// Notifications may have been lost: everything watched is asked about.
     pub fn gap(&self) {
         let mut inner = self.lock();
+        self.probes().gap();
         for key in inner.tracker.gap(Moment::now()) {
-            self.probes().ask(key);
+            self.probes().ask(key, Reason::Baseline);
         }
     }
 
-    fn for_views(
-        &self,
-        accounts: &[AccountId],
-        tell: impl Fn(&mut Tracker, &AccountKey, Moment) -> Outcome,
-    ) {
+    /// Does what came of a notification, whether it was news or not: that somebody told is worth
+    /// knowing.
+    fn notified(&self, inner: &mut Inner, key: &AccountKey, outcome: Outcome, now: Moment) {
+        if inner.tracker.is_watched(key) {
+            self.probes().heard(key.clone(), now, outcome.published != 0);
+        }
+        self.act(inner, key, outcome, Reason::Hint);
+    }
+
+    fn for_views(&self, accounts: &[AccountId], tell: impl Fn(&mut Inner, &AccountKey, Moment)) {
         let mut inner = self.lock();
         let now = Moment::now();
         for account in accounts {
             for key in inner.tracker.views(account) {
-                let outcome = tell(&mut inner.tracker, &key, now);
-                self.act(&mut inner, &key, outcome);
+                tell(&mut inner, &key, now);
             }
         }
     }
@@ -211,8 +236,8 @@ impl Hub {
         self.lock().tracker.probe_sent(key);
     }
 
-    /// A probe, or a part of one, was answered.
-    pub fn probe_answered(&self, key: &AccountKey, at: &Exchange, probed: &Probed<'_>) {
+    /// A probe, or a part of one, was answered. Gives whether that was published, as a change.
+    pub fn probe_answered(&self, key: &AccountKey, at: &Exchange, probed: &Probed<'_>) -> bool {
         let mut inner = self.lock();
         if inner.agreement.probed(&key.id, at.sent, probed.answers) {
             tracing::warn!(
@@ -220,9 +245,10 @@ impl Hub {
             );
         }
         let outcome = inner.tracker.probe_answered(key, at, probed);
-        self.act(&mut inner, key, outcome);
+        self.act(&mut inner, key, outcome, Reason::Hint);
         if outcome.published != 0 && !inner.is_per_user(&key.id) {
             self.hint_other_views(&mut inner, key, at.received);
         }
+        outcome.published != 0
     }
 }

@@ -33,7 +33,7 @@ mod view;
 mod wake;
 
 pub use audience::{Hub, Limits, TooMany, Wish};
-pub use changes::{ProbeSubject, Seen};
+pub use changes::{Observed, ProbeSubject, Seen};
 pub use codec::{Codec, Pending};
 pub use view::Subscriber;
 pub use wake::Wake;

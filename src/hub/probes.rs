@@ -1,24 +1,56 @@
-//! The accounts that upstream must be asked about, until the prober takes them.
+//! The accounts that upstream must be asked about, and what others said of them, until the prober
+//! takes them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::clock::Moment;
 use crate::state::fact::AccountKey;
 
 /// What changed in the set of watched accounts, or is due to be asked.
 #[derive(Debug, Default)]
 pub struct Due {
-    /// Ask now: a baseline, a hint, a doubt.
-    pub ask: HashSet<AccountKey>,
+    /// Ask now, and why.
+    pub ask: HashMap<AccountKey, Reason>,
     /// Watched since the last time.
     pub watched: HashSet<AccountKey>,
     /// No longer watched.
     pub unwatched: HashSet<AccountKey>,
+    /// Watched accounts that notifications spoke of.
+    pub heard: HashMap<AccountKey, Heard>,
+    /// Notifications may have been lost.
+    pub gap: bool,
 }
 
-/// A set, not a queue: an account stands in it once. Bounded by the accounts that are watched.
+impl Due {
+    fn is_empty(&self) -> bool {
+        let Self { ask, watched, unwatched, heard, gap } = self;
+        let is_set = ask.is_empty() && watched.is_empty() && unwatched.is_empty();
+        is_set && heard.is_empty() && !gap
+    }
+}
+
+/// Why upstream must be asked; the later one weighs more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Its states are to be known.
+    Baseline,
+    /// A hint or a doubt: they may have changed.
+    Hint,
+}
+
+/// What notifications said of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// When the first of them came.
+    pub at: Moment,
+    /// Whether one was published as it was.
+    pub is_published: bool,
+}
+
+/// Sets, not queues: an account stands in each once. Bounded by the accounts that are watched.
 #[derive(Debug, Default)]
 pub struct Probes {
     due: Mutex<Due>,
@@ -26,10 +58,22 @@ pub struct Probes {
 }
 
 impl Probes {
-    pub(super) fn ask(&self, key: AccountKey) {
+    pub(super) fn ask(&self, key: AccountKey, reason: Reason) {
         self.change(|due| {
-            due.ask.insert(key);
+            let known = due.ask.entry(key).or_insert(reason);
+            *known = reason.max(*known);
         });
+    }
+
+    pub(super) fn heard(&self, key: AccountKey, at: Moment, is_published: bool) {
+        self.change(|due| {
+            let heard = due.heard.entry(key).or_insert(Heard { at, is_published });
+            heard.is_published |= is_published;
+        });
+    }
+
+    pub(super) fn gap(&self) {
+        self.change(|due| due.gap = true);
     }
 
     pub(super) fn watch(&self, key: AccountKey) {
@@ -43,6 +87,7 @@ impl Probes {
         self.change(|due| {
             due.watched.remove(&key);
             due.ask.remove(&key);
+            due.heard.remove(&key);
             due.unwatched.insert(key);
         });
     }
@@ -54,7 +99,7 @@ impl Probes {
         loop {
             let ready = self.ready.notified();
             let due = std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner));
-            if !(due.ask.is_empty() && due.watched.is_empty() && due.unwatched.is_empty()) {
+            if !due.is_empty() {
                 return due;
             }
             ready.await;

@@ -68,7 +68,7 @@ fn subscribe_as(
 async fn asked(hub: &Hub) -> Vec<AccountKey> {
     tokio::select! {
         biased;
-        due = hub.probes().take() => due.ask.into_iter().collect(),
+        due = hub.probes().take() => due.ask.into_keys().collect(),
         () = std::future::ready(()) => Vec::new(),
     }
 }

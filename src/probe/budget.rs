@@ -35,8 +35,7 @@ impl Budget {
     /// When the next request may go; a moment not after `now` means now.
     #[must_use]
     pub fn free_at(&self) -> Moment {
-        let slack = BURST.saturating_sub(self.gap).as_micros();
-        Moment(self.spent_until.0.saturating_sub(u64::try_from(slack).unwrap_or(u64::MAX)))
+        self.spent_until.before(BURST.saturating_sub(self.gap))
     }
 }
 

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use super::lane::Lanes;
 use super::plan;
 use super::quarantine::Quarantine;
-use super::schedule::{Next, Schedule};
+use super::schedule::evidence::Change;
+use super::schedule::{Intervals, Next, Schedule};
 use crate::clock::Moment;
 use crate::config;
 use crate::jmap::id::DataType;
@@ -47,7 +48,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(config: &config::Probe, metrics: Metrics, health: Arc<Health>) -> Self {
         let desk = Desk {
-            schedule: Schedule::new(config.interval, config.budget, rand::random()),
+            schedule: Schedule::new(Intervals::new(config), config.budget, rand::random()),
             quarantine: Quarantine::new(config.quarantine),
             lanes: Lanes::default(),
             failures: 0,
@@ -62,11 +63,42 @@ impl Shared {
 
     /// What to do next.
     pub(super) fn due(&self) -> Next {
+        let now = Moment::now();
         let mut desk = self.desk();
-        let next = desk.schedule.due(Moment::now());
-        let queued = i64::try_from(desk.schedule.queued()).unwrap_or(i64::MAX);
-        self.metrics.probe_queue.set(queued);
+        if self.health.has_lost_a_source() {
+            desk.schedule.gap(now);
+        }
+        let next = desk.schedule.due(now);
+        self.show(&mut desk.schedule);
         next
+    }
+
+    /// A change was published.
+    pub(super) fn published(&self, change: Change) {
+        self.metrics.change_to_push.observe(("source", change.source.name()), change.within);
+    }
+
+    fn show(&self, schedule: &mut Schedule) {
+        let metrics = &self.metrics;
+        metrics.probe_queue.set(gauge(schedule.queued()));
+        metrics.probe_window.set(gauge(schedule.in_flight_limit()));
+        let hurried = schedule.hurried();
+        let others = schedule.watched().saturating_sub(hurried);
+        let (usual, told) = if schedule.is_confident() { (0, others) } else { (others, 0) };
+        for (interval, accounts) in [("min", hurried), ("usual", usual), ("told", told)] {
+            let by_interval = metrics.probe_accounts.get_or_create(&[("interval", interval)]);
+            by_interval.set(gauge(accounts));
+        }
+        let tally = schedule.tally();
+        for (finds, count) in [("told", tally.told), ("unannounced", tally.unannounced)] {
+            metrics.probe_finds.get_or_create(&[("by", finds)]).inc_by(count);
+        }
+        metrics.probes_spared.inc_by(tally.spared);
+    }
+
+    /// Waits until some part of the process fails or is well again.
+    pub(super) async fn health_changed(&self) {
+        self.health.changed().await;
     }
 
     /// Upstream gave a type's state.
@@ -98,8 +130,7 @@ impl Shared {
     }
 
     pub(super) fn count_quarantined(&self, desk: &Desk) {
-        let breaking = i64::try_from(desk.quarantine.breaking()).unwrap_or(i64::MAX);
-        self.metrics.quarantined_types.set(breaking);
+        self.metrics.quarantined_types.set(gauge(desk.quarantine.breaking()));
     }
 
     /// Counts how probes end over all accounts: one account that fails among others that do not is no
@@ -122,4 +153,8 @@ impl Shared {
         }
         desk.failures = 0;
     }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -5,7 +5,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | when is which account asked? | [`schedule`], with the request rate in [`budget`] |
+//! | when is which account asked? | [`schedule`], with the request rate in [`budget`] and the number in flight in [`window`] |
 //! | how many requests may one user have in flight? | [`lane`] |
 //! | how is a type asked for? | [`plan`] |
 //! | what did upstream say? | [`answer`] |
@@ -25,8 +25,11 @@ pub mod quarantine;
 pub mod round;
 pub mod schedule;
 mod visit;
+pub mod window;
 
 pub use answer::{AccountError, Lost, Reply};
 pub use plan::{Subject, offered};
 pub use prober::{Answers, Ask, Handle, Prober, Told, Wiring};
 pub use quarantine::Quarantined;
+pub use schedule::Why;
+pub use schedule::evidence::Passed;

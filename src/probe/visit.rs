@@ -16,6 +16,7 @@ use super::plan::{self, EMAIL_DELIVERY, Request, Subject};
 use super::prober::{Answers, Ask, Told};
 use super::round::Round;
 use super::schedule::Ended;
+use super::window::Borne;
 use crate::clock::Moment;
 use crate::jmap::id::DataType;
 use crate::state::fact::{AccountKey, Delivery, Exchange, Observer, ProbeAnswer};
@@ -71,6 +72,12 @@ impl Visit {
         let is_prepaid = !groups.is_empty() || !sorted.alone.is_empty();
         if is_prepaid {
             desk.schedule.spend(now);
+            let asked = groups.iter().flatten().chain(&sorted.alone);
+            let asked = asked.filter(|name| name.as_str() != EMAIL_DELIVERY).cloned().collect();
+            desk.schedule.asking(&key, asked);
+            if let Some(why) = desk.schedule.why(&key) {
+                shared.metrics.probe_reasons.get_or_create(&[("reason", why.name())]).inc();
+            }
         }
         drop(guard);
         Some(Self {
@@ -97,7 +104,7 @@ impl Visit {
         C: Clone,
         A: Fn(Ask<C>) -> F,
         F: Future<Output = Result<Reply, Lost>>,
-        T: Fn(Told<C>),
+        T: Fn(Told<C>) -> bool,
     {
         tell(Told::Sent(self.key.clone()));
         let mut is_told_complete = false;
@@ -109,14 +116,18 @@ impl Visit {
             let body = request.body.clone();
             let asked = Ask { credential: credential.clone(), key: self.key.clone(), body };
             let reply = timeout(self.shared.timeout, ask(asked)).await;
-            match answer::read(&request, reply.unwrap_or(Err(Lost::TimedOut))) {
+            let reply = reply.unwrap_or(Err(Lost::TimedOut));
+            self.note_how_borne(&reply, sent);
+            match answer::read(&request, reply) {
                 Answer::Answered(answered) => {
                     if let Some((_, error)) = answered.account_errors.first() {
                         tell(self.revalidate(&credential, *error));
                     }
                     let answers = self.take(&request, answered, sent, credential.clone());
                     is_told_complete = answers.complete;
-                    tell(Told::Answered(answers));
+                    if tell(Told::Answered(answers)) {
+                        self.found();
+                    }
                 }
                 Answer::Broken => self.broke(&request),
                 Answer::Unreachable => {
@@ -132,6 +143,21 @@ impl Visit {
         self.close();
         if !is_told_complete {
             tell(Told::Answered(self.nothing_more(credential)));
+        }
+    }
+
+    fn note_how_borne(&self, reply: &Result<Reply, Lost>, sent: Moment) {
+        let now = Moment::now();
+        if let Some(borne) = Borne::by(reply, now.since(sent)) {
+            self.shared.desk().schedule.borne(borne, sent, now);
+        }
+    }
+
+    /// What upstream said was news to subscribers.
+    fn found(&self) {
+        let change = self.shared.desk().schedule.found(&self.key, Moment::now());
+        if let Some(change) = change {
+            self.shared.published(change);
         }
     }
 
@@ -229,11 +255,20 @@ impl Visit {
         }
     }
 
-    fn refused<C: Clone>(&mut self, refusal: Refusal, credential: &C, tell: &impl Fn(Told<C>)) {
+    fn refused<C: Clone>(
+        &mut self,
+        refusal: Refusal,
+        credential: &C,
+        tell: &impl Fn(Told<C>) -> bool,
+    ) {
         self.shared.metrics.probe_failures.inc();
         match refusal {
-            Refusal::Unauthorized => tell(Told::Unauthorized { credential: credential.clone() }),
-            Refusal::Forbidden => tell(self.revalidate(credential, AccountError::Forbidden)),
+            Refusal::Unauthorized => {
+                tell(Told::Unauthorized { credential: credential.clone() });
+            }
+            Refusal::Forbidden => {
+                tell(self.revalidate(credential, AccountError::Forbidden));
+            }
             Refusal::Limited(patience) => self.ended = Ended::Limited(patience),
             Refusal::UnknownCapability(Some(capability)) => {
                 tracing::warn!(capability, "upstream refuses a capability that its Session names");

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::Notify;
 
 /// The neighbours and sources whose failure is worth telling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -22,6 +23,16 @@ pub enum Part {
     Certificate,
     /// The probe as a source of changes.
     Probe,
+}
+
+impl Part {
+    /// Whether others tell of changes through it: while it is away, nobody may tell.
+    fn is_source(self) -> bool {
+        match self {
+            Self::Redis | Self::Cyrus => true,
+            Self::Upstream | Self::Certificate | Self::Probe => false,
+        }
+    }
 }
 
 impl fmt::Display for Part {
@@ -47,7 +58,11 @@ pub struct Trouble {
 
 /// The troubles of the moment. A mutex because it is written once per change, never on a hot path.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<BTreeMap<Part, Trouble>>);
+pub struct Health {
+    troubles: Mutex<BTreeMap<Part, Trouble>>,
+    /// A part has failed or is well again. One waits: the prober.
+    changed: Notify,
+}
 
 impl Health {
     /// Notes a trouble; logs it when it is new or has another reason.
@@ -57,6 +72,7 @@ impl Health {
         if troubles.get(&part) != Some(&trouble) {
             tracing::warn!(%part, reason = trouble.reason, remedy, "degraded");
             troubles.insert(part, trouble);
+            self.changed.notify_one();
         }
     }
 
@@ -64,7 +80,21 @@ impl Health {
     pub fn recover(&self, part: Part) {
         if self.lock().remove(&part).is_some() {
             tracing::info!(%part, "recovered");
+            self.changed.notify_one();
         }
+    }
+
+    /// Whether a source of notifications does not work.
+    #[must_use]
+    pub fn has_lost_a_source(&self) -> bool {
+        self.lock().keys().any(|part| part.is_source())
+    }
+
+    /// Waits until a part fails or is well again, or one has since this was last waited for.
+    ///
+    /// Cancel safety: nothing is lost when the future is dropped.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// All troubles now.
@@ -74,6 +104,6 @@ impl Health {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Part, Trouble>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

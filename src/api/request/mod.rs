@@ -83,6 +83,18 @@ pub enum Changes {
     Any,
 }
 
+impl Changes {
+    /// Whether the account may be changed.
+    #[must_use]
+    pub fn concern(&self, account: &AccountId) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Accounts(accounts) => accounts.contains(account),
+            Self::Any => true,
+        }
+    }
+}
+
 impl Call<'_> {
     /// Whether the call may change something: every method may, but for those that only read by
     /// their standard name (§4.1, §5.1, §5.2, §5.5, §5.6; RFC 8621 §4.9).

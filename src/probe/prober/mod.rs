@@ -13,7 +13,8 @@ use super::answer::{AccountError, Lost, Reply};
 use super::desk::Shared;
 use super::plan::Subject;
 use super::quarantine::Quarantined;
-use super::schedule::{Ended, Next};
+use super::schedule::evidence::{Change, Passed, Source};
+use super::schedule::{Ended, Next, Why};
 use super::visit::Visit;
 use crate::clock::Moment;
 use crate::config;
@@ -31,7 +32,8 @@ pub struct Wiring<L, A, T> {
     /// `Fn(Ask<C>) -> impl Future<Output = Result<Reply, Lost>>`: POSTs the body to upstream's API with
     /// the credential. Dropped after `probe.timeout`.
     pub ask: A,
-    /// `Fn(Told<C>)`: takes what was learnt. Called between two requests of a probe: must not block.
+    /// `Fn(Told<C>) -> bool`: takes what was learnt, and gives whether that was published, as a change.
+    /// Called between two requests of a probe: must not block.
     pub tell: T,
 }
 
@@ -129,7 +131,7 @@ impl Prober {
         L: Fn(&AccountKey) -> Option<(Subject, C)> + Send + Sync + 'static,
         A: Fn(Ask<C>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Reply, Lost>> + Send + 'static,
-        T: Fn(Told<C>) + Send + Sync + 'static,
+        T: Fn(Told<C>) -> bool + Send + Sync + 'static,
     {
         let wiring = Arc::new(wiring);
         loop {
@@ -145,6 +147,7 @@ impl Prober {
             tokio::select! {
                 () = self.drain.reached(Phase::Draining) => return,
                 () = self.shared.wake.notified() => {}
+                () = self.shared.health_changed() => {}
                 () = sleep_until(pause.unwrap_or_default().instant()), if pause.is_some() => {}
             }
         }
@@ -157,7 +160,7 @@ impl Prober {
         L: Fn(&AccountKey) -> Option<(Subject, C)> + Send + Sync + 'static,
         A: Fn(Ask<C>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Reply, Lost>> + Send + 'static,
-        T: Fn(Told<C>) + Send + Sync + 'static,
+        T: Fn(Told<C>) -> bool + Send + Sync + 'static,
     {
         let now = Moment::now();
         let Some((subject, credential)) = (wiring.look)(&key) else {
@@ -185,8 +188,8 @@ impl Handle {
     }
 
     /// Asks for a probe at once: a baseline, or a hint (D7). Gives whether the account is watched.
-    pub fn request(&self, key: &AccountKey) -> bool {
-        let is_watched = self.0.desk().schedule.request(key, Moment::now());
+    pub fn request(&self, key: &AccountKey, why: Why) -> bool {
+        let is_watched = self.0.desk().schedule.request(key, why, Moment::now());
         self.0.wake.notify_one();
         is_watched
     }
@@ -194,24 +197,46 @@ impl Handle {
     /// Stops watching an account whose last live subscriber has gone.
     pub fn remove(&self, key: &AccountKey) {
         let mut desk = self.0.desk();
-        desk.schedule.remove(key);
+        desk.schedule.remove(key, Moment::now());
         if desk.quarantine.forget(key) {
             self.0.count_quarantined(&desk);
         }
     }
 
+    /// A source of notifications spoke of the account at `at`. `is_published`: so exactly that it was
+    /// published without asking upstream.
+    pub fn heard(&self, key: &AccountKey, at: Moment, is_published: bool) {
+        let now = Moment::now();
+        self.0.desk().schedule.heard(key, at, is_published, now);
+        if is_published {
+            self.0.published(Change { source: Source::Notice, within: now.since(at) });
+        }
+    }
+
+    /// Notifications may have been lost: what others tell is no longer taken for all there is.
+    pub fn gap(&self) {
+        self.0.desk().schedule.gap(Moment::now());
+        self.0.wake.notify_one();
+    }
+
     /// Upstream answered a client: quarantine of the types it stated ends, and if no probe was
-    /// answered lately, accounts that back off are asked about within seconds.
+    /// answered lately, accounts that back off are asked about within seconds. Where it stated what a
+    /// probe would have asked for, the next probe is put off.
     pub fn upstream_answered<'a>(
         &self,
         key: &AccountKey,
-        types: impl IntoIterator<Item = &'a DataType>,
+        types: impl IntoIterator<Item = &'a DataType> + Clone,
+        passed: &Passed,
     ) {
         let now = Moment::now();
-        types.into_iter().for_each(|data_type| self.0.answered(key, data_type, now));
+        types.clone().into_iter().for_each(|data_type| self.0.answered(key, data_type, now));
         let mut desk = self.0.desk();
         self.0.judge(&mut desk, true, now);
+        let change = desk.schedule.passed(key, types, passed, now);
         drop(desk);
+        if let Some(change) = change {
+            self.0.published(change);
+        }
         self.0.wake.notify_one();
     }
 

@@ -72,6 +72,12 @@ impl World {
         Ok(Reply { status, retry_after: self.retry_after, body: body.into() })
     }
 
+    /// Nothing is published: that is the hub's affair.
+    fn tell(&mut self, told: Told<u64>) -> bool {
+        self.told.push(told);
+        false
+    }
+
     fn respond(&self, ask: &Ask<u64>, call: &Value) -> Value {
         let (name, id) = (call[0].as_str().unwrap(), call[2].as_str().unwrap());
         let account = ask.key.id.as_str();
@@ -89,6 +95,12 @@ impl World {
             None => json!(["error", {"type": "unknownMethod"}, id]),
         }
     }
+}
+
+/// A response to somebody whom nobody knows.
+fn passed() -> Passed {
+    let now = Moment::now();
+    Passed { sent: now, received: now, is_fact: false, has_written: false, is_news: false }
 }
 
 impl Answers<u64> {
@@ -115,9 +127,12 @@ fn rig(interval: Duration, budget: u32) -> Rig {
         (Drain::default(), Metrics::default(), Arc::new(Health::default()));
     let config = config::Probe {
         interval,
+        interval_min: interval,
+        interval_told: interval,
         budget,
         timeout: Duration::from_secs(10),
         quarantine: Duration::from_secs(60),
+        headers: Vec::new(),
     };
     let (prober, handle) =
         Prober::new(&config, drain.clone(), metrics.clone(), Arc::clone(&health));
@@ -139,7 +154,7 @@ fn wiring(
 ) -> Wiring<
     impl Fn(&AccountKey) -> Option<(Subject, u64)> + use<>,
     impl Fn(Ask<u64>) -> Asked + use<>,
-    impl Fn(Told<u64>) + use<>,
+    impl Fn(Told<u64>) -> bool + use<>,
 > {
     let (look, ask, tell) = (Arc::clone(world), Arc::clone(world), Arc::clone(world));
     Wiring {
@@ -184,7 +199,7 @@ fn wiring(
                 world.lock().unwrap().reply(&asked, &calls)
             })
         },
-        tell: move |told| tell.lock().unwrap().told.push(told),
+        tell: move |told| tell.lock().unwrap().tell(told),
     }
 }
 
@@ -198,7 +213,7 @@ impl Rig {
         for n in 0..count {
             self.world().accounts_of.insert(account(n), (n / each) as u64);
             self.handle.watch(&account(n));
-            self.handle.request(&account(n));
+            self.handle.request(&account(n), Why::Hint);
         }
     }
 
@@ -306,7 +321,7 @@ async fn a_removed_account_is_asked_about_no_more() {
     rig.watch(1, 1);
     rig.pass(secs(1)).await;
     rig.handle.remove(&account(0));
-    assert!(!rig.handle.request(&account(0)));
+    assert!(!rig.handle.request(&account(0), Why::Hint));
     rig.pass(secs(600)).await;
     assert_eq!(rig.world().requests.len(), 1);
     rig.end().await;
@@ -318,7 +333,7 @@ async fn a_hint_during_a_probe_brings_exactly_one_more() {
     rig.watch(1, 1);
     rig.pass(Duration::from_millis(5)).await;
     for _ in 0..10 {
-        rig.handle.request(&account(0));
+        rig.handle.request(&account(0), Why::Hint);
     }
     rig.pass(secs(60)).await;
     assert_eq!(rig.world().requests.len(), 2);
@@ -394,7 +409,7 @@ async fn two_types_that_crash_upstream_are_both_found() {
     rig.watch(3, 1);
     rig.pass(secs(5)).await;
     for n in 0..3 {
-        rig.handle.request(&account(n));
+        rig.handle.request(&account(n), Why::Hint);
         rig.world().told.clear();
         rig.pass(secs(1)).await;
         assert_eq!(rig.told_types(&account(n)).len(), 4);
@@ -438,9 +453,9 @@ async fn a_type_somebody_else_was_answered_for_is_asked_at_once() {
     rig.pass(secs(1)).await;
     rig.world().crash.clear();
     let answered = DataType::parse("VacationResponse").unwrap();
-    rig.handle.upstream_answered(&account(7), [&answered]);
+    rig.handle.upstream_answered(&account(7), [&answered], &passed());
     assert!(rig.handle.quarantined().is_empty());
-    rig.handle.request(&account(0));
+    rig.handle.request(&account(0), Why::Hint);
     rig.world().told.clear();
     rig.pass(secs(1)).await;
     assert_eq!(rig.told_types(&account(0)).len(), 6);
@@ -494,7 +509,7 @@ async fn an_answer_to_a_client_ends_all_back_offs() {
         world.status = None;
         world.told.clear();
     }
-    rig.handle.upstream_answered(&account(3), []);
+    rig.handle.upstream_answered(&account(3), [], &passed());
     assert!(rig.health.troubles().is_empty());
     rig.pass(secs(3)).await;
     assert_eq!(rig.served().len(), 20);
@@ -572,7 +587,7 @@ async fn retry_after_is_kept() {
     }
     rig.watch(1, 1);
     rig.pass(secs(99)).await;
-    rig.handle.request(&account(0));
+    rig.handle.request(&account(0), Why::Hint);
     assert_eq!(rig.world().requests.len(), 1);
     rig.pass(secs(5)).await;
     assert_eq!(rig.world().requests.len(), 2);
@@ -660,7 +675,7 @@ async fn a_complete_answer_accounts_for_every_type_that_was_wanted() {
             answers.flatten().map(|(name, answer)| (name.to_string(), answer)).collect();
         assert_eq!(types.len(), 6);
         assert_eq!(types["VacationResponse"], ProbeAnswer::Failed);
-        rig.handle.request(&account(0));
+        rig.handle.request(&account(0), Why::Hint);
     }
     rig.end().await;
 }
@@ -673,7 +688,7 @@ async fn an_account_with_nothing_to_ask_is_over_at_once() {
     rig.pass(secs(5)).await;
     rig.world().told.clear();
     let asked = rig.world().requests.len();
-    rig.handle.request(&account(0));
+    rig.handle.request(&account(0), Why::Hint);
     rig.pass(secs(5)).await;
     assert_eq!(rig.world().requests.len(), asked, "all are unknown methods by now");
     let told = std::mem::take(&mut rig.world().told);

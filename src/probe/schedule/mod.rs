@@ -1,8 +1,19 @@
 //! When which account is asked about (architecture D8).
 //!
 //! Pure: time is passed in, nothing is sent. One probe per account at a time, with at most one
-//! follow-up; a global rate; accounts somebody waits for before those whose interval is over, yet
-//! never all of the time; back-off with full jitter per account.
+//! follow-up; a global rate, and a number in flight that follows how upstream bears it; accounts
+//! somebody waits for before those whose interval is over, yet never all of the time, and among them who
+//! has waited longest; back-off with full jitter per account; a least time between two baselines.
+//!
+//! | question | file |
+//! |---|---|
+//! | what is kept of an account? | `entry` |
+//! | how long is an interval? | `intervals` |
+//! | do others tell of every change? | [`evidence`] |
+
+mod entry;
+pub mod evidence;
+mod intervals;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -10,22 +21,17 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+pub use self::entry::Why;
+use self::entry::{Departed, Entry, Lists, Phase};
+use self::evidence::Tally;
+pub use self::intervals::Intervals;
 use super::budget::Budget;
+use super::window::{Borne, Window};
 use crate::clock::Moment;
 use crate::state::fact::AccountKey;
 
-/// Accounts asked about at the same time.
-pub const MAX_IN_FLIGHT: usize = 32;
-
 /// How far an interval is spread in both directions, so that accounts do not stay in step.
 const SPREAD: f64 = 0.2;
-
-/// Full jitter up to this after the first failure, twice as much after each further one.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-
-/// The longest back-off of an account. Not above the usual interval, so that an account is asked about
-/// within seconds of upstream's return.
-const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
 
 /// The longest `Retry-After` that is believed.
 const RETRY_LONGEST: Duration = Duration::from_secs(3600);
@@ -60,64 +66,52 @@ pub enum Next {
     Idle,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// No interval and no request: nothing to wait for.
-    Asleep,
-    /// In `timed`.
-    Timed(Moment),
-    /// In `urgent` or `routine`, since the moment.
-    Due(Moment),
-    /// Handed out by [`Schedule::due`].
-    Running,
-    /// Handed out, and given back until [`Schedule::unpark`]; due since the moment.
-    Parked(Moment),
-}
-
-#[derive(Debug)]
-struct Entry {
-    phase: Phase,
-    /// Somebody waits for it: a baseline or a hint.
-    is_urgent: bool,
-    /// Requested again while running: one follow-up.
-    again: bool,
-    /// Removed while running: gone when that ends.
-    is_removed: bool,
-    failures: u32,
-    /// Back-off: not asked about before.
-    not_before: Moment,
-}
-
 /// See the module.
 ///
 /// When full: there is one entry for each watched account and nothing else grows.
 #[derive(Debug)]
 pub struct Schedule {
-    interval: Duration,
+    intervals: Intervals,
     budget: Budget,
+    window: Window,
     entries: HashMap<AccountKey, Entry>,
     timed: BTreeSet<(Moment, AccountKey)>,
     urgent: BTreeSet<(Moment, AccountKey)>,
     routine: BTreeSet<(Moment, AccountKey)>,
     running: usize,
     urgent_in_a_row: u32,
+    departed: Departed,
+    lists: Lists,
+    /// Changes that others told since a probe found one that nobody had.
+    told: u32,
+    /// What nobody had told so far, by when it is judged; one for each account at most.
+    finds: BTreeSet<(Moment, AccountKey)>,
+    /// Entries in a hurry.
+    hurried: usize,
+    tally: Tally,
     rng: StdRng,
 }
 
 impl Schedule {
-    /// `interval` between two probes of an account, zero for none but requested ones; `rate` in
-    /// requests a second; `seed` of all jitter.
+    /// `rate` in requests a second; `seed` of all jitter.
     #[must_use]
-    pub fn new(interval: Duration, rate: u32, seed: u64) -> Self {
+    pub fn new(intervals: Intervals, rate: u32, seed: u64) -> Self {
         Self {
-            interval,
+            intervals,
             budget: Budget::new(rate),
+            window: Window::default(),
             entries: HashMap::new(),
             timed: BTreeSet::new(),
             urgent: BTreeSet::new(),
             routine: BTreeSet::new(),
             running: 0,
             urgent_in_a_row: 0,
+            departed: Departed::default(),
+            lists: Lists::default(),
+            told: 0,
+            finds: BTreeSet::new(),
+            hurried: 0,
+            tally: Tally::default(),
             rng: StdRng::seed_from_u64(seed),
         }
     }
@@ -128,60 +122,80 @@ impl Schedule {
             entry.is_removed = false;
             return;
         }
-        let entry = Entry {
-            phase: Phase::Asleep,
-            is_urgent: false,
-            again: false,
-            is_removed: false,
-            failures: 0,
-            not_before: now,
-        };
+        let entry = Entry::new(self.departed.take(account), now);
         self.entries.insert(account.clone(), entry);
-        if !self.interval.is_zero() {
-            let first = self.random_part(self.interval);
+        if let Some(interval) = self.usual_interval() {
+            let first = self.random_part(interval);
             self.plan(account, now.after(first));
         }
     }
 
     /// Asks for a probe at once: a baseline, or a hint (D7). While one runs, asks for exactly one
     /// follow-up. Gives whether the account is watched.
-    pub fn request(&mut self, account: &AccountKey, now: Moment) -> bool {
+    pub fn request(&mut self, account: &AccountKey, why: Why, now: Moment) -> bool {
         let Some(entry) = self.entries.get_mut(account).filter(|entry| !entry.is_removed) else {
             return false;
         };
-        match entry.phase {
-            Phase::Running => entry.again = true,
-            Phase::Parked(_) => entry.is_urgent = true,
-            Phase::Timed(_) | Phase::Due(_) if entry.is_urgent => {}
-            Phase::Asleep | Phase::Timed(_) | Phase::Due(_) => {
-                entry.is_urgent = true;
-                let at = entry.not_before.max(now);
-                self.plan(account, at);
-            }
+        let known = if entry.phase == Phase::Running { entry.again } else { Some(entry.why) };
+        if known.is_some_and(|known| known >= why) {
+            return true;
+        }
+        if entry.phase == Phase::Running {
+            entry.again = Some(why);
+            return true;
+        }
+        (entry.why, entry.requested_at) = (why, now);
+        if !matches!(entry.phase, Phase::Parked(_)) {
+            let at = entry.earliest(why).max(now);
+            // One that waited already goes on waiting where it stands.
+            let at = match entry.phase {
+                Phase::Timed(since) | Phase::Due(since) if since < at => since,
+                _ => at,
+            };
+            self.plan(account, at);
         }
         true
     }
 
     /// Stops watching an account. One that runs is gone when it ends.
-    pub fn remove(&mut self, account: &AccountKey) {
+    pub fn remove(&mut self, account: &AccountKey, now: Moment) {
         match self.entries.get_mut(account) {
             Some(entry) if entry.phase == Phase::Running => entry.is_removed = true,
             Some(_) => {
                 self.take_out(account);
-                self.entries.remove(account);
+                self.forget(account, now);
             }
             None => {}
         }
     }
 
+    /// Why an account that was handed out is asked about.
+    #[must_use]
+    pub fn why(&self, account: &AccountKey) -> Option<Why> {
+        self.entries.get(account).map(|entry| entry.why)
+    }
+
+    /// Takes in how upstream bore a request sent at `sent`.
+    pub fn borne(&mut self, borne: Borne, sent: Moment, now: Moment) {
+        self.window.note(borne, sent, now);
+    }
+
+    /// Accounts that may be asked about at the same time, for now.
+    #[must_use]
+    pub fn in_flight_limit(&self) -> usize {
+        self.window.size()
+    }
+
     /// The account to ask about now. Spends nothing: see [`Self::spend`].
     pub fn due(&mut self, now: Moment) -> Next {
+        self.judge(now);
         self.promote(now);
-        if self.running >= MAX_IN_FLIGHT {
+        if self.running >= self.window.size() {
             return Next::Idle;
         }
         if self.queued() == 0 {
-            return self.timed.first().map_or(Next::Idle, |(at, _)| Next::At(*at));
+            let first = [self.timed.first(), self.finds.first()].into_iter().flatten().min();
+            return first.map_or(Next::Idle, |(at, _)| Next::At(*at));
         }
         let free_at = self.budget.free_at();
         if free_at > now {
@@ -190,7 +204,11 @@ impl Schedule {
         let Some(account) = self.pick() else { return Next::Idle };
         if let Some(entry) = self.entries.get_mut(&account) {
             entry.phase = Phase::Running;
-            entry.again = false;
+            entry.again = None;
+            entry.asked_at = now;
+            if entry.why == Why::Baseline {
+                entry.baselines.spend(now);
+            }
         }
         self.running += 1;
         Next::Ask(account)
@@ -210,7 +228,7 @@ impl Schedule {
         self.running = self.running.saturating_sub(1);
         entry.phase = Phase::Parked(now);
         if entry.is_removed {
-            self.entries.remove(account);
+            self.forget(account, now);
         }
     }
 
@@ -233,7 +251,6 @@ impl Schedule {
         now: Moment,
     ) -> bool {
         let backoff = self.backoff(account, ended);
-        let interval = self.spread_interval();
         let Some(entry) = self.entries.get_mut(account) else { return false };
         if entry.phase != Phase::Running {
             return true;
@@ -241,21 +258,22 @@ impl Schedule {
         self.running = self.running.saturating_sub(1);
         entry.phase = Phase::Asleep;
         if entry.is_removed {
-            self.entries.remove(account);
+            self.forget(account, now);
             return false;
         }
-        let has_failed = backoff.is_some();
-        entry.failures = if has_failed { entry.failures.saturating_add(1) } else { 0 };
-        entry.not_before = now.after(backoff.unwrap_or_default());
-        // What was waited for and not got is still waited for.
-        entry.is_urgent = entry.again || (has_failed && entry.is_urgent);
-        let by_interval = interval.map(|interval| now.after(interval).max(entry.not_before));
-        let at = if entry.is_urgent {
-            Some(entry.not_before)
+        let is_routine = entry.finish(ended, backoff, withheld_until, now);
+        if is_routine {
+            self.slow_down(account);
+        }
+        let interval = self.interval_of(account);
+        let Some(entry) = self.entries.get(account) else { return false };
+        let at = if entry.is_urgent() {
+            Some(entry.earliest(entry.why).max(now))
         } else {
-            let retry = has_failed.then_some(entry.not_before);
-            let withheld = withheld_until.map(|until| until.max(entry.not_before));
-            [by_interval, retry, withheld].into_iter().flatten().min()
+            let by_interval = interval.map(|interval| now.after(interval));
+            let retry = backoff.map(|_| entry.not_before);
+            let first = [by_interval, retry, withheld_until].into_iter().flatten().min();
+            first.map(|at| at.max(entry.not_before))
         };
         if let Some(at) = at {
             self.plan(account, at);
@@ -270,7 +288,7 @@ impl Schedule {
             .iter_mut()
             // A longer one is upstream's own `Retry-After`.
             .filter(|(_, entry)| {
-                entry.failures > 0 && entry.not_before <= now.after(BACKOFF_LONGEST)
+                entry.failures > 0 && entry.not_before <= now.after(entry::BACKOFF_LONGEST)
             })
             .map(|(account, entry)| {
                 entry.failures = 0;
@@ -329,7 +347,7 @@ impl Schedule {
             }
             let Some(entry) = self.entries.get_mut(&account) else { continue };
             entry.phase = Phase::Due(at);
-            let queue = if entry.is_urgent { &mut self.urgent } else { &mut self.routine };
+            let queue = if entry.is_urgent() { &mut self.urgent } else { &mut self.routine };
             queue.insert((at, account));
         }
     }
@@ -350,9 +368,7 @@ impl Schedule {
     /// How long to leave the account alone; `None` if nothing went wrong.
     fn backoff(&mut self, account: &AccountKey, ended: Ended) -> Option<Duration> {
         let failures = self.entries.get(account).map_or(0, |entry| entry.failures);
-        let most =
-            BACKOFF_FIRST.saturating_mul(2_u32.saturating_pow(failures)).min(BACKOFF_LONGEST);
-        let jitter = self.random_part(most);
+        let jitter = self.random_part(entry::longest_backoff(failures));
         match ended {
             Ended::Answered | Ended::Idle => None,
             Ended::Failed | Ended::Limited(None) => Some(jitter),
@@ -360,9 +376,27 @@ impl Schedule {
         }
     }
 
-    fn spread_interval(&mut self) -> Option<Duration> {
+    /// How long to leave the account alone, with jitter; `None` for ever.
+    fn interval_of(&mut self, account: &AccountKey) -> Option<Duration> {
+        let usual = self.usual_interval()?;
         let factor = self.rng.random_range(1.0 - SPREAD..=1.0 + SPREAD);
-        (!self.interval.is_zero()).then(|| self.interval.mul_f64(factor))
+        let hurry = self.entries.get(account).and_then(|entry| entry.hurry);
+        Some(hurry.unwrap_or(usual).mul_f64(factor))
+    }
+
+    /// The interval of all accounts that are in no hurry; `None` for none.
+    fn usual_interval(&self) -> Option<Duration> {
+        let Intervals { usual, told, .. } = self.intervals;
+        (!self.intervals.are_off()).then_some(if self.is_confident() { told } else { usual })
+    }
+
+    /// The account is watched no longer and in no queue.
+    fn forget(&mut self, account: &AccountKey, now: Moment) {
+        self.drop_find(account);
+        self.set_hurry(account, None);
+        if let Some(entry) = self.entries.remove(account) {
+            self.departed.keep(account, entry.baselines, now);
+        }
     }
 
     fn random_part(&mut self, whole: Duration) -> Duration {

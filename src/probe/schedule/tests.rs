@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::jmap::id::AccountId;
+use crate::probe::window::MAX_IN_FLIGHT;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -19,7 +20,7 @@ fn at(seconds: f64) -> Moment {
 
 /// A schedule with a rate that is no matter, watching the accounts since 0 s.
 fn watching(interval: Duration, names: &[&str]) -> Schedule {
-    let mut schedule = Schedule::new(interval, 1_000_000, 1);
+    let mut schedule = Schedule::new(Intervals::even(interval), 1_000_000, 1);
     for name in names {
         schedule.watch(&account(name), at(0.0));
     }
@@ -70,7 +71,7 @@ fn an_account_is_asked_again_after_the_interval_give_or_take_a_fifth() {
 fn an_interval_of_zero_asks_only_on_request() {
     let mut schedule = watching(Duration::ZERO, &["a"]);
     assert_eq!(schedule.due(at(1e6)), Next::Idle);
-    assert!(schedule.request(&account("a"), at(1e6)));
+    assert!(schedule.request(&account("a"), Why::Hint, at(1e6)));
     assert_eq!(asked(&mut schedule, at(1e6)), Some(account("a")));
     schedule.finished(&account("a"), Ended::Answered, None, at(1e6));
     assert_eq!(schedule.due(at(2e6)), Next::Idle);
@@ -79,7 +80,7 @@ fn an_interval_of_zero_asks_only_on_request() {
 #[test]
 fn types_left_out_are_asked_for_once_they_may_be_even_without_an_interval() {
     let mut schedule = watching(Duration::ZERO, &["a"]);
-    schedule.request(&account("a"), at(0.0));
+    schedule.request(&account("a"), Why::Hint, at(0.0));
     let _ = asked(&mut schedule, at(0.0));
     schedule.finished(&account("a"), Ended::Answered, Some(at(60.0)), at(0.0));
     assert_eq!(next_at(&mut schedule, at(0.0)), at(60.0));
@@ -87,16 +88,16 @@ fn types_left_out_are_asked_for_once_they_may_be_even_without_an_interval() {
 
 #[test]
 fn a_request_for_an_unwatched_account_is_refused() {
-    assert!(!watching(INTERVAL, &[]).request(&account("a"), at(0.0)));
+    assert!(!watching(INTERVAL, &[]).request(&account("a"), Why::Hint, at(0.0)));
 }
 
 #[test]
 fn an_account_is_asked_once_at_a_time_and_then_exactly_once_more() {
     let mut schedule = watching(Duration::ZERO, &["a"]);
-    schedule.request(&account("a"), at(0.0));
+    schedule.request(&account("a"), Why::Hint, at(0.0));
     assert!(asked(&mut schedule, at(0.0)).is_some());
     for _ in 0..5 {
-        schedule.request(&account("a"), at(0.1));
+        schedule.request(&account("a"), Why::Hint, at(0.1));
         assert_eq!(asked(&mut schedule, at(0.1)), None, "single flight");
     }
     schedule.finished(&account("a"), Ended::Answered, None, at(0.2));
@@ -108,7 +109,7 @@ fn an_account_is_asked_once_at_a_time_and_then_exactly_once_more() {
 #[test]
 fn a_requested_account_goes_before_those_of_the_interval() {
     let mut schedule = watching(INTERVAL, &["a", "b", "c"]);
-    schedule.request(&account("c"), at(100.0));
+    schedule.request(&account("c"), Why::Hint, at(100.0));
     assert_eq!(asked(&mut schedule, at(100.0)), Some(account("c")));
 }
 
@@ -122,7 +123,7 @@ fn requests_without_end_do_not_stop_the_interval() {
     let mut turns = 0;
     loop {
         for each in &busy {
-            schedule.request(each, at(40.0));
+            schedule.request(each, Why::Hint, at(40.0));
         }
         let next = asked(&mut schedule, at(40.0)).unwrap();
         schedule.finished(&next, Ended::Answered, None, at(40.0));
@@ -137,10 +138,10 @@ fn requests_without_end_do_not_stop_the_interval() {
 #[test]
 fn requested_accounts_take_turns() {
     let mut schedule = watching(Duration::ZERO, &["a", "b"]);
-    schedule.request(&account("b"), at(0.0));
-    schedule.request(&account("a"), at(0.1));
+    schedule.request(&account("b"), Why::Hint, at(0.0));
+    schedule.request(&account("a"), Why::Hint, at(0.1));
     assert_eq!(asked(&mut schedule, at(1.0)), Some(account("b")));
-    schedule.request(&account("b"), at(1.0));
+    schedule.request(&account("b"), Why::Hint, at(1.0));
     schedule.finished(&account("b"), Ended::Answered, None, at(1.0));
     assert_eq!(asked(&mut schedule, at(1.0)), Some(account("a")));
 }
@@ -148,9 +149,9 @@ fn requested_accounts_take_turns() {
 #[test]
 fn repeated_requests_do_not_push_an_account_back() {
     let mut schedule = watching(Duration::ZERO, &["a", "b"]);
-    schedule.request(&account("b"), at(0.0));
-    schedule.request(&account("a"), at(0.1));
-    schedule.request(&account("b"), at(0.2));
+    schedule.request(&account("b"), Why::Hint, at(0.0));
+    schedule.request(&account("a"), Why::Hint, at(0.1));
+    schedule.request(&account("b"), Why::Hint, at(0.2));
     assert_eq!(asked(&mut schedule, at(1.0)), Some(account("b")));
 }
 
@@ -159,9 +160,9 @@ fn failures_back_off_with_jitter_up_to_half_a_minute() {
     for (failures, most) in [(1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (40, 30)] {
         let mut latest = at(0.0);
         for seed in 0..40 {
-            let mut schedule = Schedule::new(Duration::ZERO, 1_000_000, seed);
+            let mut schedule = Schedule::new(Intervals::even(Duration::ZERO), 1_000_000, seed);
             schedule.watch(&account("a"), at(0.0));
-            schedule.request(&account("a"), at(0.0));
+            schedule.request(&account("a"), Why::Hint, at(0.0));
             let mut now = at(0.0);
             for _ in 0..failures {
                 now = now.after(Duration::from_secs(100));
@@ -182,14 +183,14 @@ fn a_request_does_not_cut_a_back_off_short() {
     let _ = asked(&mut schedule, at(40.0));
     let patience = Some(Duration::from_secs(20));
     schedule.finished(&account("a"), Ended::Limited(patience), None, at(40.0));
-    schedule.request(&account("a"), at(41.0));
+    schedule.request(&account("a"), Why::Hint, at(41.0));
     assert!(next_at(&mut schedule, at(41.0)) >= at(60.0));
 }
 
 #[test]
 fn what_somebody_waits_for_and_did_not_get_stays_urgent() {
     let mut schedule = watching(INTERVAL, &["a", "b"]);
-    schedule.request(&account("b"), at(0.0));
+    schedule.request(&account("b"), Why::Hint, at(0.0));
     let _ = asked(&mut schedule, at(0.0));
     schedule.finished(&account("b"), Ended::Failed, None, at(0.0));
     assert_eq!(asked(&mut schedule, at(40.0)), Some(account("b")));
@@ -225,13 +226,13 @@ fn upstreams_own_retry_after_survives_its_return() {
 #[test]
 fn a_removed_account_is_gone_from_every_queue() {
     let mut schedule = watching(INTERVAL, &["timed", "due", "parked"]);
-    schedule.request(&account("parked"), at(0.0));
+    schedule.request(&account("parked"), Why::Hint, at(0.0));
     let _ = asked(&mut schedule, at(0.0));
     schedule.park(&account("parked"), at(0.0));
-    schedule.request(&account("due"), at(0.0));
+    schedule.request(&account("due"), Why::Hint, at(0.0));
     schedule.promote(at(0.0));
     for name in ["timed", "due", "parked"] {
-        schedule.remove(&account(name));
+        schedule.remove(&account(name), at(0.0));
     }
     assert_eq!(schedule.due(at(1e6)), Next::Idle);
     assert!(!schedule.unpark(&account("parked")));
@@ -242,8 +243,8 @@ fn a_removed_account_is_gone_from_every_queue() {
 fn an_account_removed_while_asked_about_is_gone_at_the_end() {
     let mut schedule = watching(INTERVAL, &["a"]);
     let _ = asked(&mut schedule, at(40.0));
-    schedule.remove(&account("a"));
-    assert!(!schedule.request(&account("a"), at(40.0)));
+    schedule.remove(&account("a"), at(40.0));
+    assert!(!schedule.request(&account("a"), Why::Hint, at(40.0)));
     assert!(!schedule.finished(&account("a"), Ended::Answered, None, at(41.0)));
     assert_eq!(schedule.watched(), 0);
 }
@@ -252,9 +253,9 @@ fn an_account_removed_while_asked_about_is_gone_at_the_end() {
 fn an_account_that_returns_while_asked_about_is_still_asked_once_at_a_time() {
     let mut schedule = watching(INTERVAL, &["a"]);
     let _ = asked(&mut schedule, at(40.0));
-    schedule.remove(&account("a"));
+    schedule.remove(&account("a"), at(40.0));
     schedule.watch(&account("a"), at(40.0));
-    assert!(schedule.request(&account("a"), at(40.0)));
+    assert!(schedule.request(&account("a"), Why::Hint, at(40.0)));
     assert_eq!(asked(&mut schedule, at(40.0)), None);
     assert!(schedule.finished(&account("a"), Ended::Answered, None, at(41.0)));
     assert_eq!(asked(&mut schedule, at(41.0)), Some(account("a")));
@@ -263,11 +264,11 @@ fn an_account_that_returns_while_asked_about_is_still_asked_once_at_a_time() {
 #[test]
 fn a_parked_account_keeps_its_place_and_takes_none_in_flight() {
     let mut schedule = watching(Duration::ZERO, &["a", "b"]);
-    schedule.request(&account("b"), at(0.0));
+    schedule.request(&account("b"), Why::Hint, at(0.0));
     let _ = asked(&mut schedule, at(0.0));
     schedule.park(&account("b"), at(0.0));
     assert_eq!(schedule.running, 0);
-    schedule.request(&account("a"), at(1.0));
+    schedule.request(&account("a"), Why::Hint, at(1.0));
     assert!(schedule.unpark(&account("b")));
     assert_eq!(asked(&mut schedule, at(1.0)), Some(account("b")));
 }
@@ -286,10 +287,10 @@ fn no_more_than_the_limit_are_in_flight() {
 
 #[test]
 fn the_rate_decides_when_the_next_account_goes() {
-    let mut schedule = Schedule::new(Duration::ZERO, 1, 1);
+    let mut schedule = Schedule::new(Intervals::even(Duration::ZERO), 1, 1);
     for name in ["a", "b"] {
         schedule.watch(&account(name), at(0.0));
-        schedule.request(&account(name), at(5.0));
+        schedule.request(&account(name), Why::Hint, at(5.0));
     }
     assert!(asked(&mut schedule, at(5.0)).is_some());
     schedule.spend(at(5.0));
@@ -327,7 +328,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..120),
     ) {
         let name = |n: u8| account(&format!("a{n}"));
-        let mut schedule = Schedule::new(INTERVAL, 1_000_000, 7);
+        let mut schedule = Schedule::new(Intervals::even(INTERVAL), 1_000_000, 7);
         let mut now = at(0.0);
         let mut watched = HashSet::new();
         let mut flying: Vec<AccountKey> = Vec::new();
@@ -339,10 +340,10 @@ proptest! {
                     watched.insert(name(n));
                 }
                 Step::Request(n) => {
-                    prop_assert_eq!(schedule.request(&name(n), now), watched.contains(&name(n)));
+                    prop_assert_eq!(schedule.request(&name(n), Why::Hint, now), watched.contains(&name(n)));
                 }
                 Step::Remove(n) => {
-                    schedule.remove(&name(n));
+                    schedule.remove(&name(n), now);
                     watched.remove(&name(n));
                     parked.remove(&name(n));
                 }
