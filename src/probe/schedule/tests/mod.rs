@@ -1,5 +1,8 @@
 //! When each account is asked: interval, budget and jitter.
 
+mod evidence;
+mod promises;
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;
