@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
         let file = self.secret_file(key, file_key, itself.as_ref().is_some_and(Option::is_some));
         let (itself, file) = (itself?, file?);
         let Some(path) = file else { return Some(itself) };
-        self.from_file(file_key, path, parse)
+        self.read(file_key, path, parse)
     }
 
     /// The same for a list: each line of the file that is not empty is one item.
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         let file = self.secret_file(key, file_key, itself.as_ref().is_some_and(|l| !l.is_empty()));
         let (itself, file) = (itself?, file?);
         let Some(path) = file else { return Some(itself) };
-        self.from_file(file_key, path, |text| {
+        self.read(file_key, path, |text| {
             text.lines().map(str::trim).filter(|line| !line.is_empty()).map(&parse).collect()
         })
     }
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn from_file<T>(
+    fn read<T>(
         &mut self,
         file_key: &'static str,
         path: PathBuf,

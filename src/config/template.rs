@@ -25,6 +25,15 @@ pub struct HeaderTemplate {
 }
 
 impl HeaderTemplate {
+    /// Reads `Name: value`; `None` when that gives no header for a user with an ordinary name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, value) = text.split_once(':')?;
+        let value = Secret::new(value.trim().to_owned());
+        let header = Self { name: name.parse().ok()?, value };
+        header.value("user").is_some().then_some(header)
+    }
+
     /// The value for a user; `None` when their name cannot stand in a header.
     #[must_use]
     pub fn value(&self, username: &str) -> Option<HeaderValue> {
@@ -46,17 +55,10 @@ impl fmt::Debug for HeaderTemplate {
     }
 }
 
-/// `Name: value`; the value must be one for a user with an ordinary name.
+/// `Name: value`.
 pub(super) fn header(text: &str) -> Result<HeaderTemplate, Fault> {
     let wanted = "\"Name: value\", with {username} or {base64:…} in the value where needed";
-    let malformed = || Fault::Malformed { what: "a header", wanted };
-    let (name, value) = text.split_once(':').ok_or_else(malformed)?;
-    let name = name.parse().map_err(|_| malformed())?;
-    let header = HeaderTemplate { name, value: Secret::new(value.trim().to_owned()) };
-    if header.value("user").is_none() {
-        return Err(malformed());
-    }
-    Ok(header)
+    HeaderTemplate::parse(text).ok_or(Fault::Malformed { what: "a header", wanted })
 }
 
 /// The template filled in; `None` when a `{base64:` has no end.
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     fn value(text: &str, username: &str) -> Option<String> {
-        let value = header(text).unwrap().value(username)?;
+        let value = HeaderTemplate::parse(text).unwrap().value(username)?;
         Some(value.to_str().unwrap().to_owned())
     }
 
@@ -119,12 +121,13 @@ mod tests {
     #[test]
     fn what_is_no_header_is_refused() {
         for text in ["no colon", "bad name: x", "X: {base64:{username}", "X: a\u{1}"] {
-            assert!(header(text).is_err(), "{text}");
+            assert_eq!(HeaderTemplate::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn debug_shows_nothing_of_the_value() {
-        assert!(!format!("{:?}", header("Authorization: canary").unwrap()).contains("canary"));
+        let header = HeaderTemplate::parse("Authorization: canary").unwrap();
+        assert!(!format!("{header:?}").contains("canary"));
     }
 }

@@ -72,9 +72,13 @@ impl TimesBy {
     pub fn observe(&self, label: (&'static str, &'static str), time: Duration) {
         self.get_or_create(&[label]).observe(time.as_secs_f64());
     }
+}
 
-    fn get_or_create(&self, label: &Label) -> impl Deref<Target = Histogram> {
-        self.0.get_or_create(label)
+impl Deref for TimesBy {
+    type Target = Family<Label, Histogram, fn() -> Histogram>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -113,7 +117,7 @@ metrics! {
     probe_failures: Count = "probe_failures", "Probe requests that upstream did not answer with JMAP";
     probe_queue: Gauge = "probe_queue", "Accounts that are due for a probe and wait for probe.budget";
     probe_window: Gauge = "probe_window", "Accounts that may be asked about at the same time, less while upstream is slow or fails";
-    probe_accounts: GaugeBy = "probe_accounts", "Accounts watched, label interval: at which of probe.interval_min (or on the way from it), probe.interval (usual) and probe.interval_told they are asked about", "interval" in ["min", "usual", "told"];
+    probe_accounts: GaugeBy = "probe_accounts", "Accounts watched, label interval: min after a find that nobody told (or on the way from it), told while others tell of every change, else usual", "interval" in ["min", "usual", "told"];
     change_to_push: TimesBy = "change_to_push_seconds", "Most time from a change to its publication, label source: since the request of the client's response that told it, since the notification came, or since the last look before the probe that found it", "source" in ["response", "notice", "probe"];
     quarantined_types: Gauge = "quarantined_types", "Data types not asked for because upstream breaks on them";
     notices: CountBy = "notices", "Notifications understood, label source: who told";

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
+use rand::RngExt as _;
+
+use super::Schedule;
 use crate::config;
+use crate::state::fact::AccountKey;
+
+/// How far an interval is spread in both directions, so that accounts do not stay in step.
+pub(super) const SPREAD: f64 = 0.2;
 
 /// How much longer the next interval of an account is, that is asked about more often than usual.
 const SLOWER: f64 = 1.5;
@@ -40,5 +47,21 @@ impl Intervals {
     /// The interval after this one; `None` for the usual one.
     pub(super) fn slower(&self, hurry: Duration) -> Option<Duration> {
         Some(hurry.mul_f64(SLOWER)).filter(|slower| *slower < self.usual)
+    }
+}
+
+impl Schedule {
+    /// How long to leave the account alone, with jitter; `None` for ever.
+    pub(super) fn interval_of(&mut self, account: &AccountKey) -> Option<Duration> {
+        let usual = self.usual_interval()?;
+        let factor = self.rng.random_range(1.0 - SPREAD..=1.0 + SPREAD);
+        let hurry = self.entries.get(account).and_then(|entry| entry.hurry);
+        Some(hurry.unwrap_or(usual).mul_f64(factor))
+    }
+
+    /// The interval of all accounts that are in no hurry; `None` for none.
+    pub(super) fn usual_interval(&self) -> Option<Duration> {
+        let Intervals { usual, told, .. } = self.intervals;
+        (!self.intervals.are_off()).then_some(if self.is_confident() { told } else { usual })
     }
 }

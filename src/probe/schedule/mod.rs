@@ -30,9 +30,6 @@ use super::window::{Borne, Window};
 use crate::clock::Moment;
 use crate::state::fact::AccountKey;
 
-/// How far an interval is spread in both directions, so that accounts do not stay in step.
-const SPREAD: f64 = 0.2;
-
 /// The longest `Retry-After` that is believed.
 const RETRY_LONGEST: Duration = Duration::from_secs(3600);
 
@@ -374,20 +371,6 @@ impl Schedule {
             Ended::Failed | Ended::Limited(None) => Some(jitter),
             Ended::Limited(Some(asked)) => Some(asked.min(RETRY_LONGEST) + jitter),
         }
-    }
-
-    /// How long to leave the account alone, with jitter; `None` for ever.
-    fn interval_of(&mut self, account: &AccountKey) -> Option<Duration> {
-        let usual = self.usual_interval()?;
-        let factor = self.rng.random_range(1.0 - SPREAD..=1.0 + SPREAD);
-        let hurry = self.entries.get(account).and_then(|entry| entry.hurry);
-        Some(hurry.unwrap_or(usual).mul_f64(factor))
-    }
-
-    /// The interval of all accounts that are in no hurry; `None` for none.
-    fn usual_interval(&self) -> Option<Duration> {
-        let Intervals { usual, told, .. } = self.intervals;
-        (!self.intervals.are_off()).then_some(if self.is_confident() { told } else { usual })
     }
 
     /// The account is watched no longer and in no queue.

@@ -10,6 +10,8 @@ use http_body_util::Full;
 use jmap_push_proxy::app::{self, Running};
 use jmap_push_proxy::cli::summary::Listeners;
 use jmap_push_proxy::config::{Config, Listen, QueryMode, UpstreamAddress, UpstreamTarget};
+use jmap_push_proxy::notify::Source;
+use jmap_push_proxy::notify::message::Notice;
 use jmap_push_proxy::telemetry::health::{Part, Trouble};
 use jmap_push_proxy::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
@@ -76,6 +78,17 @@ impl Rig {
     /// What its listeners are bound to.
     pub(crate) fn listeners(&self) -> &Listeners {
         &self.running.addresses
+    }
+
+    /// A source of notifications says this (docs/notify.md).
+    pub(crate) fn notify(&self, notice: &Value) {
+        let notice = Notice::parse(notice.to_string().as_bytes()).unwrap();
+        self.running.notify().notice(notice, Source::Demo);
+    }
+
+    /// A source of notifications says that it may have missed some.
+    pub(crate) fn gap(&self) {
+        self.running.notify().gap();
     }
 
     /// Ends the proxy at once; nothing of it may be left.

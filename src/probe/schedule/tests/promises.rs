@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::probe::schedule::evidence::ENOUGH;
+use crate::probe::schedule::intervals::SPREAD;
 
 const ADAPTIVE: Intervals = Intervals {
     usual: Duration::from_secs(30),

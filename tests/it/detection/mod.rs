@@ -1,6 +1,8 @@
 //! How a change comes to be known (architecture D4, D8): from the answers that pass, by asking, and
 //! by asking at once when an answer leaves doubts (A6). Every scenario ends with the ledger.
 
+mod asking;
+
 use std::sync::Arc;
 use std::time::Duration;
 
