@@ -517,6 +517,35 @@ async fn an_answer_to_a_client_ends_all_back_offs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_of_notifications_that_is_lost_is_relied_on_no_longer() {
+    let rig = rig(secs(30), 50);
+    rig.watch(1, 1);
+    let told = rig.metrics.probe_accounts.get_or_create(&[("interval", "told")]).clone();
+    for _ in 0..32 {
+        rig.handle.heard(&account(0), Moment::now(), true);
+    }
+    rig.pass(secs(60)).await;
+    assert_eq!(told.get(), 1);
+    rig.health.degrade(Part::Redis, "gone", "bring it back");
+    rig.pass(Duration::from_millis(1)).await;
+    assert_eq!(told.get(), 0);
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strained_upstream_is_asked_by_fewer_at_the_same_time() {
+    let rig = rig(secs(30), 10_000);
+    rig.world().status = Some(503);
+    rig.watch(100, 1);
+    rig.pass(secs(120)).await;
+    assert_eq!(rig.metrics.probe_window.get(), 1);
+    rig.world().status = None;
+    rig.pass(secs(1200)).await;
+    assert_eq!(rig.metrics.probe_window.get(), 32);
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_that_cannot_be_reached_is_not_searched_for_culprits() {
     let rig = rig(secs(30), 50);
     rig.world().is_unreachable = true;

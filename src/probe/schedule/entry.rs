@@ -96,7 +96,7 @@ pub(super) struct Entry {
     pub(super) requested_at: Moment,
     /// Up to when its states are known to have been those known.
     pub(super) confirmed: Option<Moment>,
-    /// The first notification that no answer has covered.
+    /// The first notification since there is a hint to answer.
     pub(super) noticed: Option<Moment>,
     /// The last notification.
     pub(super) noticed_last: Option<Moment>,
@@ -153,6 +153,11 @@ impl Entry {
         let unanswered = Some(self.why).filter(|_| has_failed);
         self.why = self.again.take().max(unanswered).unwrap_or(Why::Interval);
         is_routine
+    }
+
+    /// A hint is to be answered.
+    pub(super) fn is_hinted(&self) -> bool {
+        self.why == Why::Hint || self.again == Some(Why::Hint)
     }
 
     pub(super) fn is_urgent(&self) -> bool {

@@ -104,8 +104,9 @@ impl Schedule {
             return;
         };
         entry.noticed_last = entry.noticed_last.max(Some(at));
-        if !is_published {
-            entry.noticed.get_or_insert(at);
+        // The first that the probe which waits or runs is to answer.
+        if entry.noticed.is_none() || !entry.is_hinted() {
+            entry.noticed = Some(at);
         }
         let is_find = entry.find.is_some();
         if is_find {

@@ -126,6 +126,18 @@ fn exact_notifications_count_without_a_probe() {
 }
 
 #[test]
+fn a_change_is_timed_from_the_first_notification_that_waits_for_an_answer() {
+    let mut schedule = adaptive(&["a"]);
+    schedule.heard(&account("a"), at(1.0), true, at(1.0));
+    for moment in [at(5.0), at(5.1)] {
+        schedule.heard(&account("a"), moment, false, moment);
+        schedule.request(&account("a"), Why::Hint, moment);
+    }
+    let change = answer(&mut schedule, "a", true, at(5.5)).unwrap();
+    assert_eq!(change.within, Duration::from_millis(500));
+}
+
+#[test]
 fn one_find_that_nobody_told_brings_all_accounts_back_each_at_a_moment_of_its_own() {
     let names: Vec<String> = (0..100).map(|n| format!("a{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -289,6 +289,23 @@ fn no_more_than_the_limit_are_in_flight() {
 }
 
 #[test]
+fn fewer_are_in_flight_while_upstream_has_no_time_and_urgent_ones_go_first() {
+    let names: Vec<String> = (0..100).map(|n| format!("a{n}")).collect();
+    let mut schedule = watching(INTERVAL, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    for second in 1..20 {
+        schedule.borne(Borne::Strained, at(f64::from(second)), at(f64::from(second)));
+    }
+    schedule.request(&account("a7"), Why::Hint, at(40.0));
+    assert_eq!(asked(&mut schedule, at(40.0)), Some(account("a7")));
+    assert_eq!(schedule.due(at(40.0)), Next::Idle, "one at a time");
+    let fast = Borne::Replied(Duration::from_millis(20));
+    (0..100).for_each(|_| schedule.borne(fast, at(41.0), at(41.0)));
+    schedule.finished(&account("a7"), Ended::Answered, None, at(41.0));
+    let together = std::iter::from_fn(|| asked(&mut schedule, at(41.0))).count();
+    assert!((10..MAX_IN_FLIGHT).contains(&together), "{together}");
+}
+
+#[test]
 fn the_rate_decides_when_the_next_account_goes() {
     let mut schedule = Schedule::new(Intervals::even(Duration::ZERO), 1, 1);
     for name in ["a", "b"] {
