@@ -203,9 +203,6 @@ impl Schedule {
             entry.phase = Phase::Running;
             entry.again = None;
             entry.asked_at = now;
-            if entry.why == Why::Baseline {
-                entry.baselines.spend(now);
-            }
         }
         self.running += 1;
         Next::Ask(account)
@@ -254,6 +251,9 @@ impl Schedule {
         }
         self.running = self.running.saturating_sub(1);
         entry.phase = Phase::Asleep;
+        if entry.why == Why::Baseline && ended != Ended::Idle {
+            entry.baselines.spend(entry.asked_at);
+        }
         if entry.is_removed {
             self.forget(account, now);
             return false;

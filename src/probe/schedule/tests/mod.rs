@@ -277,6 +277,21 @@ fn a_parked_account_keeps_its_place_and_takes_none_in_flight() {
 }
 
 #[test]
+fn an_account_that_waits_for_its_turn_has_not_had_its_baseline() {
+    let mut schedule = watching(Duration::ZERO, &["a"]);
+    schedule.request(&account("a"), Why::Baseline, at(0.0));
+    for _ in 0..100 {
+        assert_eq!(asked(&mut schedule, at(0.0)), Some(account("a")));
+        schedule.park(&account("a"), at(0.0));
+        schedule.unpark(&account("a"));
+    }
+    let _ = asked(&mut schedule, at(0.0));
+    schedule.finished(&account("a"), Ended::Answered, None, at(0.0));
+    schedule.request(&account("a"), Why::Baseline, at(1.0));
+    assert_eq!(asked(&mut schedule, at(1.0)), Some(account("a")));
+}
+
+#[test]
 fn no_more_than_the_limit_are_in_flight() {
     let names: Vec<String> = (0..100).map(|n| format!("a{n}")).collect();
     let mut schedule = watching(INTERVAL, &names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -315,6 +330,11 @@ fn the_rate_decides_when_the_next_account_goes() {
     assert!(asked(&mut schedule, at(5.0)).is_some());
     schedule.spend(at(5.0));
     assert_eq!(next_at(&mut schedule, at(5.0)), at(6.0));
+}
+
+#[test]
+fn an_account_takes_little_memory() {
+    assert!(size_of::<Entry>() <= 168, "{}", size_of::<Entry>());
 }
 
 #[derive(Debug, Clone)]
