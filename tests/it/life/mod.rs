@@ -152,8 +152,15 @@ async fn a_mail_that_comes_while_stopping_is_still_told() {
 
 #[tokio::test]
 async fn help_knows_every_flag_that_the_documentation_names() {
-    // Of cargo, of tests/run, of websocat.
-    let of_others = BTreeSet::from(["--release", "--long", "--offline", "--locked", "--protocol"]);
+    // Of cargo, of tests/run, of websocat, of curl.
+    let of_others = BTreeSet::from([
+        "--release",
+        "--long",
+        "--offline",
+        "--locked",
+        "--protocol",
+        "--unix-socket",
+    ]);
     let (mut known, mut named) = (String::new(), BTreeSet::new());
     for words in
         [&["--help"][..], &["run", "--help"], &["check", "--help"], &["healthcheck", "--help"]]
