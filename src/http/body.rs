@@ -74,6 +74,25 @@ impl Body {
         }
         Ok(gathered.into_bytes())
     }
+
+    /// Reads the body to its end, though at most `most` bytes and a frame of it, and keeps no more than
+    /// the first `kept` bytes.
+    ///
+    /// # Errors
+    /// When it ends early.
+    pub async fn collect_beginning(mut self, kept: usize, most: u64) -> Result<Bytes, BodyError> {
+        let mut beginning = BytesMut::new();
+        let mut read = 0_u64;
+        while read < most
+            && let Some(frame) = self.frame().await
+        {
+            let Ok(mut data) = frame?.into_data() else { continue };
+            read = read.saturating_add(data.len() as u64);
+            data.truncate(kept.saturating_sub(beginning.len()));
+            beginning.extend_from_slice(&data);
+        }
+        Ok(beginning.freeze())
+    }
 }
 
 /// What of a body has come so far. The usual body is one frame: kept without a copy.

@@ -75,7 +75,13 @@ impl Door {
         if request.method() != method {
             return reply::method_not_allowed(if method == Method::POST { "POST" } else { "PUT" });
         }
-        let body = Body::relay(request.into_body(), BODY_WITHIN).collect_limited(MAX_BYTES);
+        let body = Body::relay(request.into_body(), BODY_WITHIN);
+        let body = async {
+            match source {
+                Source::Dovecot => body.collect_beginning(dovecot::READ, dovecot::TAKEN).await,
+                _ => body.collect_limited(MAX_BYTES).await,
+            }
+        };
         let body = match timeout(BODY_WITHIN, body).await {
             Ok(Ok(body)) => body,
             Ok(Err(BodyError::TooLarge(_))) => {

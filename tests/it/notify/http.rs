@@ -8,16 +8,22 @@ use http_body_util::Full;
 use jmap_push_proxy::config::Listen;
 use jmap_push_proxy::config::secret::Secret;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::support::http::exchange;
 use crate::support::ledger::{View, settle};
 use crate::support::rig::Rig;
 use crate::support::upstream::account_of;
+use crate::support::wait::within;
 
 const MAIL: &str = "types=Email,Mailbox,Thread&closeafter=no&ping=0";
 const TYPES: &[&str] = &["Email", "Mailbox", "Thread"];
 const TOKEN: &str = "a-token";
+
+/// Of `ox:url=http://proxy:a-token@…`.
+const BASIC: &str = "Basic cHJveHk6YS10b2tlbg==";
 
 async fn rig() -> (Rig, SocketAddr) {
     let rig = Rig::start(|config| {
@@ -41,6 +47,22 @@ fn request(method: Method, path: &str, authorization: &str, body: &str) -> Reque
 
 fn post(body: &str) -> Request<Full<Bytes>> {
     request(Method::POST, "/notify", "Bearer a-token", body)
+}
+
+/// A mail to alice with this subject, as Dovecot tells of it.
+fn of_dovecot(subject: &str) -> String {
+    format!(
+        r#"{{"user":"alice","event":"messageNew","folder":"INBOX","imap-uidvalidity":1795349888,"imap-uid":1,"from":"A Sender <sender@example.com>","subject":"{subject}","snippet":"hello body text","unseen":1}}"#
+    )
+}
+
+/// The first line of the next response; its head is all there is of it.
+async fn first_line(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within("a response", stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8_lossy(&head).lines().next().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -82,13 +104,70 @@ async fn dovecot_makes_a_delivery_known_by_the_name_of_its_user() {
     let mut stream = rig.events("alice", MAIL).await;
     let since = rig.upstream.mail(|mail| mail.ledger.len());
     rig.upstream.deliver("alice");
-    // With the password of `ox:url=http://dovecot:a-token@…`.
-    let body = r#"{"user":"alice","event":"messageNew","folder":"INBOX","imap-uidvalidity":1795348436,"imap-uid":6,"from":"A <a@b>","subject":"s","snippet":"x","unseen":4}"#;
-    let basic = "Basic ZG92ZWNvdDphLXRva2Vu";
-    let response = send(door, request(Method::PUT, "/notify/dovecot", basic, body)).await;
+    let sent = of_dovecot("hello");
+    let response = send(door, request(Method::PUT, "/notify/dovecot", BASIC, &sent)).await;
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
     let view = View { accounts: &[account_of("alice")], types: TYPES, since };
     settle(&rig.upstream, &mut stream, &view).await;
+    rig.end().await;
+}
+
+/// Dovecot does not cut the subject: who sends a mail must not be able to keep it from being told.
+#[tokio::test]
+async fn a_subject_of_megabytes_does_not_silence_the_mail_that_has_it() {
+    let (rig, door) = rig().await;
+    let mut stream = rig.events("alice", MAIL).await;
+    let since = rig.upstream.mail(|mail| mail.ledger.len());
+    rig.upstream.deliver("alice");
+    let sent = of_dovecot(&"s".repeat(2 << 20));
+    let response = send(door, request(Method::PUT, "/notify/dovecot", BASIC, &sent)).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    let view = View { accounts: &[account_of("alice")], types: TYPES, since };
+    settle(&rig.upstream, &mut stream, &view).await;
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_subject_without_end_is_not_waited_for() {
+    let (rig, door) = rig().await;
+    let mut stream = rig.events("alice", MAIL).await;
+    let since = rig.upstream.mail(|mail| mail.ledger.len());
+    rig.upstream.deliver("alice");
+    let mut sent = of_dovecot(&"s".repeat(64 << 20)).into_bytes();
+    sent.truncate(64 << 20);
+    let mut dovecot = TcpStream::connect(door).await.unwrap();
+    let head = format!(
+        "PUT /notify/dovecot HTTP/1.1\r\nHost: proxy\r\nAuthorization: {BASIC}\r\n\
+         Content-Length: {}\r\n\r\n",
+        1_u64 << 40
+    );
+    dovecot.write_all(head.as_bytes()).await.unwrap();
+    dovecot.write_all(&sent).await.unwrap();
+    assert_eq!(first_line(&mut dovecot).await, "HTTP/1.1 204 No Content");
+    let view = View { accounts: &[account_of("alice")], types: TYPES, since };
+    settle(&rig.upstream, &mut stream, &view).await;
+    rig.end().await;
+}
+
+/// Dovecot 2.3 sends a Lua script's request so, and without an answer waits for a second or two while a
+/// delivery waits for it (RFC 9110 §10.1.1).
+#[tokio::test]
+async fn who_expects_to_be_told_to_go_on_is_told_so() {
+    let (rig, door) = rig().await;
+    let mut dovecot = TcpStream::connect(door).await.unwrap();
+    let body = r#"{"user":"alice","types":["Email","Mailbox"]}"#;
+    let head = format!(
+        "POST /notify HTTP/1.1\r\nHost: proxy\r\nExpect: 100-continue\r\n\
+         Content-Length: {}\r\nConnection: Keep-Alive\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/json\r\n\r\n",
+        body.len()
+    );
+    for _ in 0..2 {
+        dovecot.write_all(head.as_bytes()).await.unwrap();
+        assert_eq!(first_line(&mut dovecot).await, "HTTP/1.1 100 Continue");
+        dovecot.write_all(body.as_bytes()).await.unwrap();
+        assert_eq!(first_line(&mut dovecot).await, "HTTP/1.1 204 No Content");
+    }
     rig.end().await;
 }
 
