@@ -1,5 +1,5 @@
-//! Tests of the built program between real parts: Cyrus IMAP behind it, Redis beside it, nginx and
-//! curl, client libraries and a browser before it.
+//! Tests of the built program between real parts: Cyrus IMAP behind it, Redis and Dovecot beside it,
+//! nginx and curl, client libraries and a browser before it.
 //!
 //! `tests/run` starts the parts and says where they are. For one test by hand:
 //!
@@ -8,6 +8,7 @@
 //! tests/real/parts/redis up $REAL_PARTS/redis && . $REAL_PARTS/redis/env
 //! tests/real/parts/cyrus up $REAL_PARTS/cyrus redis $REDIS_PORT
 //! tests/real/parts/cyrus up $REAL_PARTS/telling-cyrus socket
+//! tests/real/parts/dovecot fetch $REAL_PARTS/dovecot
 //! tests/real/parts/clients up $REAL_PARTS/clients
 //! cargo test --test real -- --test-threads 1 a_flag_set
 //! ```
@@ -30,6 +31,8 @@ mod clients;
 mod delivered;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod dovecot;
 #[cfg(test)]
 mod front;
 #[cfg(test)]

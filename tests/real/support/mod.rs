@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub(crate) use client::Client;
 pub(crate) use listener::Listener;
-pub(crate) use parts::{Clients, Cyrus, Nginx, Redis};
+pub(crate) use parts::{Clients, Cyrus, Dovecot, Nginx, Redis};
 pub(crate) use proxy::Proxy;
 
 pub(crate) mod client;

@@ -166,6 +166,54 @@ impl Drop for Nginx {
     }
 }
 
+/// A Dovecot of this test alone, which tells of its mailboxes by HTTP.
+pub(crate) struct Dovecot {
+    home: PathBuf,
+    lmtp: String,
+    imap: String,
+}
+
+impl Dovecot {
+    /// By the script of deploy/dovecot.
+    pub(crate) fn telling_by_lua(address: &str, token: &str) -> Self {
+        Self::telling("lua", address, token)
+    }
+
+    /// By the driver `ox`.
+    pub(crate) fn telling_by_ox(address: &str, token: &str) -> Self {
+        Self::telling("ox", address, token)
+    }
+
+    fn telling(driver: &str, address: &str, token: &str) -> Self {
+        let name = format!("real-dovecot-{driver}-{}", std::process::id());
+        let home = std::env::temp_dir().join(name);
+        let programs = shared("dovecot").join("root").to_string_lossy().into_owned();
+        run("dovecot", "up", &home, &[&programs, driver, address, token]);
+        let [lmtp, imap] = ["DOVECOT_LMTP", "DOVECOT_IMAP"].map(|name| setting(&home, name));
+        Self { home, lmtp, imap }
+    }
+
+    /// Delivers a mail by LMTP.
+    pub(crate) fn deliver(&self, user: &str) {
+        mail::deliver(&self.lmtp, user);
+    }
+
+    /// What a user does by IMAP, command by command.
+    pub(crate) fn by_imap(&self, user: &str, commands: &[&str]) {
+        mail::by_imap(&self.imap, user, commands);
+    }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.home.join("log")).unwrap_or_default();
+            eprintln!("--- log of Dovecot\n{log}---");
+        }
+        run("dovecot", "down", &self.home, &[]);
+    }
+}
+
 /// The folder of a part that `tests/run` started.
 fn shared(part: &str) -> PathBuf {
     let parts = std::env::var_os("REAL_PARTS");

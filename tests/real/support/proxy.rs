@@ -44,6 +44,11 @@ impl Settings {
             .set("ADMIN__READY_REQUIRES", "push")
     }
 
+    /// Takes notifications by HTTP at this address, from who brings this token.
+    pub(crate) fn told_by_http(self, address: &str, token: &str) -> Self {
+        self.set("NOTIFY__HTTP__LISTEN", address).set("NOTIFY__HTTP__TOKEN", token)
+    }
+
     /// Speaks TLS, with the certificate in this folder.
     pub(crate) fn tls(self, home: &Path) -> Self {
         let file = |name: &str| home.join(name).to_string_lossy().into_owned();
