@@ -12,20 +12,19 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::support::http::exchange;
-use crate::support::ledger::{View, settle};
+use crate::support::ledger::settle;
 use crate::support::rig::{Rig, call, setting};
 use crate::support::sse::EventStream;
 use crate::support::upstream::{API, Fault, account_of};
 use crate::support::wait::until;
 
-/// Types of mail, as one list for the query and one for the ledger.
-const MAIL: (&str, &[&str]) =
-    ("types=Email,Mailbox,Thread&closeafter=no&ping=0", &["Email", "Mailbox", "Thread"]);
+/// Types of mail.
+const MAIL: &str = "types=Email,Mailbox,Thread&closeafter=no&ping=0";
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A stream of a user, and the length of the ledger when it was open and its accounts were known.
-async fn watch(rig: &Rig, user: &str, query: &str) -> (EventStream, usize) {
+/// A stream of a user whose accounts are known.
+async fn watch(rig: &Rig, user: &str, query: &str) -> EventStream {
     let probes = probes_of(rig, user);
     let stream = rig.events(user, query).await;
     until("baseline", || match probes_of(rig, user) {
@@ -33,7 +32,7 @@ async fn watch(rig: &Rig, user: &str, query: &str) -> (EventStream, usize) {
         now => Err(now),
     })
     .await;
-    (stream, rig.upstream.mail(|mail| mail.ledger.len()))
+    stream
 }
 
 /// Requests by which upstream was asked for states with a user's credentials.
@@ -49,27 +48,23 @@ fn probes_of(rig: &Rig, user: &str) -> usize {
 #[tokio::test]
 async fn a_change_by_one_client_reaches_another() {
     let rig = Rig::start(|_| {}).await;
-    let (mut stream, since) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     let new = rig.change("alice", "Email").await;
     assert_eq!(stream.state().await.changed()[&account_of("alice")]["Email"], new);
-    let view = View { accounts: &[account_of("alice")], types: MAIL.1, since };
-    settle(&rig.upstream, &mut stream, &view).await;
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 
 #[tokio::test]
 async fn what_another_user_changes_is_told_to_nobody_who_may_not_see_it() {
     let rig = Rig::start(|_| {}).await;
-    let (mut hers, since) = watch(&rig, "alice", MAIL.0).await;
-    let (mut his, _) = watch(&rig, "bob", MAIL.0).await;
+    let mut hers = watch(&rig, "alice", MAIL).await;
+    let mut his = watch(&rig, "bob", MAIL).await;
     for _ in 0..3 {
         rig.change("alice", "Email").await;
         rig.change("bob", "Mailbox").await;
     }
-    for (stream, user) in [(&mut hers, "alice"), (&mut his, "bob")] {
-        let view = View { accounts: &[account_of(user)], types: MAIL.1, since };
-        settle(&rig.upstream, stream, &view).await;
-    }
+    settle(&rig.upstream, [&mut hers, &mut his]).await;
     rig.end().await;
 }
 
@@ -78,15 +73,13 @@ async fn a_shared_account_is_told_to_all_who_see_it() {
     let rig = Rig::start(|_| {}).await;
     let accounts = [account_of("bob"), account_of("alice")];
     rig.upstream.mail(|mail| mail.share("bob", &accounts[1]));
-    let (mut hers, _) = watch(&rig, "alice", MAIL.0).await;
-    let (mut his, since) = watch(&rig, "bob", MAIL.0).await;
+    let mut hers = watch(&rig, "alice", MAIL).await;
+    let mut his = watch(&rig, "bob", MAIL).await;
     let new = rig.set("alice", &accounts[1], "Email").await;
     his.told(&accounts[1], "Email", &new).await;
     rig.set("bob", &accounts[1], "Mailbox").await;
     rig.set("bob", &accounts[0], "Mailbox").await;
-    settle(&rig.upstream, &mut his, &View { accounts: &accounts, types: MAIL.1, since }).await;
-    let view = View { accounts: &accounts[1..], types: MAIL.1, since };
-    settle(&rig.upstream, &mut hers, &view).await;
+    settle(&rig.upstream, [&mut hers, &mut his]).await;
     rig.end().await;
 }
 
@@ -94,8 +87,7 @@ async fn a_shared_account_is_told_to_all_who_see_it() {
 async fn a_mail_that_comes_is_found_by_asking() {
     let rig = Rig::start(|config| config.probe.interval = SECOND).await;
     let query = "types=Email,EmailDelivery,Mailbox,Thread&closeafter=no&ping=0";
-    let types = ["Email", "EmailDelivery", "Mailbox", "Thread"];
-    let (mut stream, since) = watch(&rig, "alice", query).await;
+    let mut stream = watch(&rig, "alice", query).await;
     // Only once the states before it are known can a mail be told from what was there.
     let before = probes_of(&rig, "alice");
     until("further probe", || match probes_of(&rig, "alice") {
@@ -106,24 +98,22 @@ async fn a_mail_that_comes_is_found_by_asking() {
     rig.upstream.deliver("alice");
     let email = rig.upstream.mail(|mail| mail.state(&account_of("alice"), "Email"));
     stream.told(&account_of("alice"), "EmailDelivery", &email).await;
-    let view = View { accounts: &[account_of("alice")], types: &types, since };
-    settle(&rig.upstream, &mut stream, &view).await;
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 
 /// A change whose answer never says what became of it.
 async fn a_doubtful_answer_is_looked_into(fault: Fault) {
     let rig = Rig::start(|_| {}).await;
-    let (mut stream, since) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     rig.upstream.fail("Email/set", fault, 1);
     let account = account_of("alice");
     // The client may be given an error, or half of an answer; it is not what this is about.
     let _ = exchange(rig.address, call("alice", &setting(&account, "Email"))).await;
     let now = rig.upstream.mail(|mail| mail.state(&account, "Email"));
     assert_eq!(now, "2", "the change was made");
-    let view = View { accounts: &[account], types: MAIL.1, since };
-    settle(&rig.upstream, &mut stream, &view).await;
-    assert!(!stream.told.is_empty());
+    settle(&rig.upstream, [&mut stream]).await;
+    assert!(stream.log.states().next().is_some());
     rig.end().await;
 }
 
@@ -131,7 +121,7 @@ async fn a_doubtful_answer_is_looked_into(fault: Fault) {
 #[tokio::test]
 async fn a_call_that_only_upstream_can_read_is_looked_into() {
     let rig = Rig::start(|_| {}).await;
-    let (mut stream, since) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     rig.upstream.fail("Email/set", Fault::Close, 1);
     let account = account_of("alice");
     let mut request = call("alice", &setting(&account, "Email"));
@@ -141,9 +131,8 @@ async fn a_call_that_only_upstream_can_read_is_looked_into() {
     *request.body_mut() = Full::from(text);
     let _ = exchange(rig.address, request).await;
     assert_eq!(rig.upstream.mail(|mail| mail.state(&account, "Email")), "2", "it was made");
-    let view = View { accounts: &[account], types: MAIL.1, since };
-    settle(&rig.upstream, &mut stream, &view).await;
-    assert!(!stream.told.is_empty());
+    settle(&rig.upstream, [&mut stream]).await;
+    assert!(stream.log.states().next().is_some());
     rig.end().await;
 }
 
@@ -151,7 +140,7 @@ async fn a_call_that_only_upstream_can_read_is_looked_into() {
 #[tokio::test]
 async fn a_call_without_an_answer_of_a_caller_not_known_yet_is_looked_into() {
     let rig = Rig::start(|_| {}).await;
-    let (mut stream, since) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     rig.upstream.fail("Email/set", Fault::Close, 1);
     let account = account_of("alice");
     let mut request = call("alice", &setting(&account, "Email"));
@@ -159,9 +148,8 @@ async fn a_call_without_an_answer_of_a_caller_not_known_yet_is_looked_into() {
     let other = http::HeaderValue::from_static("other.example");
     request.headers_mut().insert(http::header::HOST, other);
     let _ = exchange(rig.address, request).await;
-    let view = View { accounts: &[account], types: MAIL.1, since };
-    settle(&rig.upstream, &mut stream, &view).await;
-    assert!(!stream.told.is_empty());
+    settle(&rig.upstream, [&mut stream]).await;
+    assert!(stream.log.states().next().is_some());
     rig.end().await;
 }
 
@@ -169,7 +157,7 @@ async fn a_call_without_an_answer_of_a_caller_not_known_yet_is_looked_into() {
 #[tokio::test]
 async fn a_call_of_a_method_that_tells_no_state_is_looked_into() {
     let rig = Rig::start(|_| {}).await;
-    let (mut stream, _) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     let account = account_of("alice");
     let new = rig.upstream.mail(|mail| mail.change(&account, "Mailbox"));
     let calls = json!([["Backup/restoreMail", { "accountId": account }, "0"]]);
@@ -208,15 +196,13 @@ async fn a_type_that_crashes_upstream_keeps_nobody_from_being_told_of_the_others
     let rig = Rig::start(|config| config.probe.interval = SECOND).await;
     rig.upstream.fail("VacationResponse/get", Fault::Close, u32::MAX);
     let all = "types=*&closeafter=no&ping=0";
-    let types = ["Email", "EmailDelivery", "EmailSubmission", "Identity", "Mailbox", "Thread"];
-    let (mut hers, since) = watch(&rig, "alice", all).await;
-    let (mut his, _) = watch(&rig, "bob", all).await;
-    for (stream, user) in [(&mut hers, "alice"), (&mut his, "bob")] {
+    let mut hers = watch(&rig, "alice", all).await;
+    let mut his = watch(&rig, "bob", all).await;
+    for user in ["alice", "bob"] {
         rig.upstream.deliver(user);
         rig.upstream.mail(|mail| mail.change(&account_of(user), "Identity"));
-        let view = View { accounts: &[account_of(user)], types: &types, since };
-        settle(&rig.upstream, stream, &view).await;
     }
+    settle(&rig.upstream, [&mut hers, &mut his]).await;
     rig.end().await;
 }
 
@@ -227,7 +213,7 @@ async fn a_type_that_a_client_is_answered_for_is_probed_again() {
     })
     .await;
     rig.upstream.fail("VacationResponse/get", Fault::Close, u32::MAX);
-    let (mut stream, _) = watch(&rig, "alice", "types=*&closeafter=no&ping=0").await;
+    let mut stream = watch(&rig, "alice", "types=*&closeafter=no&ping=0").await;
     until("quarantine", || match rig.metrics.quarantined_types.get() {
         1 => Ok(()),
         other => Err(other),
@@ -245,7 +231,7 @@ async fn a_type_that_a_client_is_answered_for_is_probed_again() {
 #[tokio::test]
 async fn answers_that_overtake_each_other_turn_no_state_back() {
     let rig = Rig::start(|_| {}).await;
-    let (mut stream, since) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     let gate = Arc::new(Semaphore::new(0));
     rig.upstream.fail("Email/set", Fault::Hold(Arc::clone(&gate)), 1);
     let account = account_of("alice");
@@ -259,15 +245,14 @@ async fn answers_that_overtake_each_other_turn_no_state_back() {
     let (answer, ()) = tokio::join!(late, early);
     assert!(answer.is_ok());
     rig.change("alice", "Mailbox").await;
-    let view = View { accounts: &[account], types: MAIL.1, since };
-    settle(&rig.upstream, &mut stream, &view).await;
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 
 #[tokio::test]
 async fn a_change_that_a_probe_overtakes_is_told_all_the_same() {
     let rig = Rig::start(|_| {}).await;
-    let (mut stream, since) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     let gate = Arc::new(Semaphore::new(0));
     rig.upstream.fail("Email/get", Fault::Hold(Arc::clone(&gate)), 1);
     // A doubt, so that upstream is asked; while its answer is on its way, a change.
@@ -283,8 +268,7 @@ async fn a_change_that_a_probe_overtakes_is_told_all_the_same() {
     rig.upstream.mail(|mail| mail.change(&account_of("alice"), "Mailbox"));
     rig.change("alice", "Email").await;
     gate.add_permits(1);
-    let view = View { accounts: &[account_of("alice")], types: MAIL.1, since };
-    settle(&rig.upstream, &mut stream, &view).await;
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 
@@ -298,8 +282,8 @@ async fn ids_that_mean_something_else_to_each_user(scope: AccountScope) {
     for _ in 0..10 {
         rig.upstream.mail(|mail| mail.change(&account_of("alice"), "Email"));
     }
-    let (mut hers, _) = watch(&rig, "alice", MAIL.0).await;
-    let (mut his, _) = watch(&rig, "bob", MAIL.0).await;
+    let mut hers = watch(&rig, "alice", MAIL).await;
+    let mut his = watch(&rig, "bob", MAIL).await;
     for _ in 0..2 {
         let new = rig.set("alice", "own", "Email").await;
         hers.told("own", "Email", &new).await;
@@ -307,7 +291,7 @@ async fn ids_that_mean_something_else_to_each_user(scope: AccountScope) {
         his.told("own", "Email", &new).await;
     }
     let states = |stream: &EventStream| -> Vec<String> {
-        stream.told.iter().map(|(_, data_type, state)| format!("{data_type} {state}")).collect()
+        stream.log.states().map(|(_, data_type, state)| format!("{data_type} {state}")).collect()
     };
     assert_eq!(states(&hers), ["Email 12", "Email 13"]);
     assert_eq!(states(&his), ["Email 2", "Email 3"]);
@@ -327,12 +311,11 @@ async fn ids_per_user_are_kept_apart_when_nobody_says_so() {
 #[tokio::test]
 async fn a_user_without_the_account_learns_nothing_by_naming_it() {
     let rig = Rig::start(|_| {}).await;
-    let (mut hers, since) = watch(&rig, "alice", MAIL.0).await;
+    let mut hers = watch(&rig, "alice", MAIL).await;
     // Upstream refuses, so that nothing changes and nothing is told.
     rig.call("bob", &setting(&account_of("alice"), "Email")).await;
     rig.change("alice", "Mailbox").await;
     assert_eq!(hers.state().await.types(), ["Mailbox"]);
-    let view = View { accounts: &[account_of("alice")], types: MAIL.1, since };
-    settle(&rig.upstream, &mut hers, &view).await;
+    settle(&rig.upstream, [&mut hers]).await;
     rig.end().await;
 }

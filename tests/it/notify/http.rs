@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::support::http::exchange;
-use crate::support::ledger::{View, settle};
+use crate::support::ledger::settle;
 use crate::support::rig::Rig;
 use crate::support::upstream::account_of;
 use crate::support::wait::within;
@@ -69,12 +69,10 @@ async fn first_line(stream: &mut TcpStream) -> String {
 async fn a_hook_that_posts_makes_a_delivery_known_at_once() {
     let (rig, door) = rig().await;
     let mut stream = rig.events("alice", MAIL).await;
-    let since = rig.upstream.mail(|mail| mail.ledger.len());
     rig.upstream.deliver("alice");
     let body = json!({ "accountId": account_of("alice"), "types": TYPES, "delivery": true });
     assert_eq!(send(door, post(&body.to_string())).await.status(), StatusCode::NO_CONTENT);
-    let view = View { accounts: &[account_of("alice")], types: TYPES, since };
-    settle(&rig.upstream, &mut stream, &view).await;
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 
@@ -83,7 +81,6 @@ async fn a_hook_that_posts_makes_a_delivery_known_at_once() {
 async fn the_command_of_the_documentation_works() {
     let (rig, door) = rig().await;
     let mut stream = rig.events("alice", MAIL).await;
-    let since = rig.upstream.mail(|mail| mail.ledger.len());
     rig.upstream.deliver("alice");
     let page = include_str!("../../../docs/notify.md");
     let command = page.split("<!-- run: post -->\n```sh\n").nth(1).unwrap();
@@ -93,8 +90,7 @@ async fn the_command_of_the_documentation_works() {
     shell.env("TOKEN", TOKEN).env("NOTIFY_URL", format!("http://{door}/notify"));
     let output = shell.output().await.unwrap();
     assert!(output.status.success(), "{output:?}");
-    let view = View { accounts: &[account_of("alice")], types: TYPES, since };
-    settle(&rig.upstream, &mut stream, &view).await;
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 
@@ -102,13 +98,11 @@ async fn the_command_of_the_documentation_works() {
 async fn dovecot_makes_a_delivery_known_by_the_name_of_its_user() {
     let (rig, door) = rig().await;
     let mut stream = rig.events("alice", MAIL).await;
-    let since = rig.upstream.mail(|mail| mail.ledger.len());
     rig.upstream.deliver("alice");
     let sent = of_dovecot("hello");
     let response = send(door, request(Method::PUT, "/notify/dovecot", BASIC, &sent)).await;
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
-    let view = View { accounts: &[account_of("alice")], types: TYPES, since };
-    settle(&rig.upstream, &mut stream, &view).await;
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 
@@ -117,13 +111,11 @@ async fn dovecot_makes_a_delivery_known_by_the_name_of_its_user() {
 async fn a_subject_of_megabytes_does_not_silence_the_mail_that_has_it() {
     let (rig, door) = rig().await;
     let mut stream = rig.events("alice", MAIL).await;
-    let since = rig.upstream.mail(|mail| mail.ledger.len());
     rig.upstream.deliver("alice");
     let sent = of_dovecot(&"s".repeat(2 << 20));
     let response = send(door, request(Method::PUT, "/notify/dovecot", BASIC, &sent)).await;
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
-    let view = View { accounts: &[account_of("alice")], types: TYPES, since };
-    settle(&rig.upstream, &mut stream, &view).await;
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 
@@ -131,7 +123,6 @@ async fn a_subject_of_megabytes_does_not_silence_the_mail_that_has_it() {
 async fn a_subject_without_end_is_not_waited_for() {
     let (rig, door) = rig().await;
     let mut stream = rig.events("alice", MAIL).await;
-    let since = rig.upstream.mail(|mail| mail.ledger.len());
     rig.upstream.deliver("alice");
     let mut sent = of_dovecot(&"s".repeat(64 << 20)).into_bytes();
     sent.truncate(64 << 20);
@@ -144,8 +135,7 @@ async fn a_subject_without_end_is_not_waited_for() {
     dovecot.write_all(head.as_bytes()).await.unwrap();
     dovecot.write_all(&sent).await.unwrap();
     assert_eq!(first_line(&mut dovecot).await, "HTTP/1.1 204 No Content");
-    let view = View { accounts: &[account_of("alice")], types: TYPES, since };
-    settle(&rig.upstream, &mut stream, &view).await;
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 

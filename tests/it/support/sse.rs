@@ -11,10 +11,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 
+use super::ledger::{Changed, Log};
 use super::wait::within;
-
-/// States by account and type.
-pub(crate) type Changed = BTreeMap<String, BTreeMap<String, String>>;
 
 /// One event.
 #[derive(Debug, Clone)]
@@ -63,8 +61,8 @@ pub(crate) struct EventStream {
     /// Chunks that held no event.
     pub(crate) comments: Vec<Bytes>,
     pub(crate) last_id: Option<String>,
-    /// Every account, type and state told, in order.
-    pub(crate) told: Vec<(String, String, String)>,
+    /// All it was told.
+    pub(crate) log: Log,
 }
 
 impl EventStream {
@@ -97,15 +95,20 @@ impl EventStream {
         }
         request += "\r\n";
         socket.write_all(request.as_bytes()).await.unwrap();
+        let value_of = |wanted: &str| {
+            let found = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map(|(_, value)| *value)
+        };
         let mut stream = Self {
             socket,
             unread: BytesMut::new(),
             headers: HeaderMap::new(),
             comments: Vec::new(),
             last_id: None,
-            told: Vec::new(),
+            log: Log::of_request(value_of("authorization"), target),
         };
         stream.read_head().await;
+        stream.log.opened(value_of("last-event-id").is_some());
         stream
     }
 
@@ -164,11 +167,7 @@ impl EventStream {
                 self.last_id = Some(id.clone());
             }
             if event.name == "state" {
-                for (account, types) in event.changed() {
-                    let told =
-                        types.into_iter().map(|(name, state)| (account.clone(), name, state));
-                    self.told.extend(told);
-                }
+                self.log.told(event.changed());
             }
             return Some(event);
         }
@@ -186,9 +185,7 @@ impl EventStream {
 
     /// Reads on until this state of a type is told.
     pub(crate) async fn told(&mut self, account: &str, data_type: &str, state: &str) {
-        let is_it =
-            |(a, t, s): &(String, String, String)| a == account && t == data_type && s == state;
-        while !self.told.iter().any(is_it) {
+        while !self.log.has(account, data_type, state) {
             self.state().await;
         }
     }

@@ -1,6 +1,5 @@
 //! A WebSocket client (RFC 8887), with the message layer of others: what it understands, others do.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -12,8 +11,9 @@ use tungstenite::client::IntoClientRequest as _;
 use tungstenite::protocol::Role;
 use tungstenite::{Error, Message, Utf8Bytes};
 
+use super::ledger::{Changed, Log};
 use super::rig::Rig;
-use super::sse::{Carrier, Changed};
+use super::sse::Carrier;
 use super::wait::{until, within};
 
 /// Our WebSocket.
@@ -27,8 +27,8 @@ pub(crate) struct Ws {
     pub(crate) push_state: Option<String>,
     /// What the server pinged with.
     pub(crate) pings: usize,
-    /// Every account, type and state told, in order.
-    pub(crate) told: Vec<(String, String, String)>,
+    /// All it was told.
+    pub(crate) log: Log,
 }
 
 /// How a connection ended.
@@ -78,7 +78,7 @@ impl Ws {
                 headers: response.into_parts().0.headers,
                 push_state: None,
                 pings: 0,
-                told: Vec::new(),
+                log: of_headers(headers),
             }),
             Err(Error::Http(response)) => Err(response.map(Option::unwrap_or_default)),
             Err(other) => panic!("{other}"),
@@ -88,8 +88,8 @@ impl Ws {
     /// A WebSocket that is open already, as HTTP/2 opens it (RFC 8441).
     pub(crate) async fn over(stream: Box<dyn Carrier>) -> Self {
         let stream = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
-        let (headers, told) = (HeaderMap::new(), Vec::new());
-        Self { stream, headers, push_state: None, pings: 0, told }
+        let (headers, log) = (HeaderMap::new(), of_headers(&[]));
+        Self { stream, headers, push_state: None, pings: 0, log }
     }
 
     /// What carries it, for what no library would do.
@@ -118,14 +118,20 @@ impl Ws {
     pub(crate) async fn enable(&mut self, wish: Value) {
         let mut message = json!({ "@type": "WebSocketPushEnable" });
         message.as_object_mut().unwrap().extend(wish.as_object().unwrap().clone());
+        let types = wish["dataTypes"].as_array();
+        let types: Option<Vec<&str>> =
+            types.map(|types| types.iter().filter_map(Value::as_str).collect());
+        self.log.asked(types.as_deref());
         self.send(message.to_string()).await;
         self.synchronize().await;
+        self.log.wished(types.as_deref(), wish["pushState"].is_string());
     }
 
     /// Asks for no push any more.
     pub(crate) async fn disable(&mut self) {
         self.send(r#"{"@type":"WebSocketPushDisable"}"#).await;
         self.synchronize().await;
+        self.log.wished(Some(&[]), false);
     }
 
     /// Waits until all that was sent has been read: messages are read in order.
@@ -210,17 +216,16 @@ impl Ws {
 
     /// Reads on until this has been told.
     pub(crate) async fn told(&mut self, account: &str, data_type: &str, state: &str) {
-        let wanted = (account.to_owned(), data_type.to_owned(), state.to_owned());
-        while !self.told.contains(&wanted) {
+        while !self.log.has(account, data_type, state) {
             self.state().await;
         }
     }
 
     /// Whether nothing comes but what answers a ping of ours.
     pub(crate) async fn is_silent(&mut self) -> bool {
-        let before = self.told.len();
+        let before = self.log.states().count();
         self.synchronize().await;
-        self.told.len() == before
+        self.log.states().count() == before
     }
 
     fn note(&mut self, message: &Value) {
@@ -228,14 +233,17 @@ impl Ws {
             return;
         }
         self.push_state = Some(message["pushState"].as_str().unwrap().to_owned());
-        let changed: BTreeMap<String, BTreeMap<String, String>> =
-            serde_json::from_value(message["changed"].clone()).unwrap();
-        for (account, types) in changed {
-            for (data_type, state) in types {
-                self.told.push((account.clone(), data_type, state));
-            }
-        }
+        self.log.told(serde_json::from_value(message["changed"].clone()).unwrap());
     }
+}
+
+/// The log of a client that sends these headers, and wants nothing yet.
+fn of_headers(headers: &[(&str, &str)]) -> Log {
+    let authorization = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    let mut log = Log::of_request(authorization.map(|(_, value)| *value), "");
+    log.wished(Some(&[]), false);
+    log.opened(false);
+    log
 }
 
 /// Waits until the proxy holds so many WebSockets.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::support::ledger::Ledger;
+
 /// The types the fake knows, by capability.
 const TYPES: [(&str, &[&str]); 4] = [
     ("urn:ietf:params:jmap:core", &[]),
@@ -12,14 +14,6 @@ const TYPES: [(&str, &[&str]); 4] = [
     ("urn:ietf:params:jmap:submission", &["Identity", "EmailSubmission"]),
     ("urn:ietf:params:jmap:vacationresponse", &["VacationResponse"]),
 ];
-
-/// One line of the ledger: a type of an account went to a state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) account: String,
-    pub(crate) data_type: String,
-    pub(crate) state: String,
-}
 
 #[derive(Debug, Default)]
 struct User {
@@ -31,8 +25,14 @@ struct User {
 }
 
 #[derive(Debug, Default)]
+struct Counts {
+    now: u32,
+    highest: u32,
+}
+
+#[derive(Debug, Default)]
 struct Account {
-    states: BTreeMap<String, u32>,
+    states: BTreeMap<String, Counts>,
     /// States of Email to which the arrival of a mail led.
     created: Vec<u32>,
 }
@@ -42,8 +42,10 @@ struct Account {
 pub(crate) struct Mail {
     users: BTreeMap<String, User>,
     accounts: BTreeMap<String, Account>,
-    /// Every state there was, the first ones included, in order.
-    pub(crate) ledger: Vec<Change>,
+    /// All that was done, the first states included.
+    pub(crate) ledger: Ledger,
+    /// Whether each user sees states of their own.
+    has_views: bool,
     /// `maxSizeRequest` of the Session.
     pub(crate) max_size_request: u32,
 }
@@ -55,20 +57,27 @@ pub(crate) fn account_of(user: &str) -> String {
 
 impl Default for Mail {
     fn default() -> Self {
-        let mut mail = Self {
-            users: BTreeMap::new(),
-            accounts: BTreeMap::new(),
-            ledger: Vec::new(),
-            max_size_request: 10_000_000,
-        };
-        for user in ["alice", "bob"] {
-            mail.share(user, &account_of(user));
-        }
-        mail
+        Self::of(&["alice", "bob"], false)
     }
 }
 
 impl Mail {
+    /// These users, each with an account of their own; with `has_views` each sees states of their own
+    /// in it, and in any other.
+    pub(crate) fn of(users: &[&str], has_views: bool) -> Self {
+        let mut mail = Self {
+            users: users.iter().map(|user| ((*user).to_owned(), User::default())).collect(),
+            accounts: BTreeMap::new(),
+            ledger: Ledger::default(),
+            has_views,
+            max_size_request: 10_000_000,
+        };
+        for user in users {
+            mail.share(user, &account_of(user));
+        }
+        mail
+    }
+
     /// Lets a user see an account, which is made if it is new.
     pub(crate) fn share(&mut self, user: &str, account: &str) {
         if !self.accounts.contains_key(account) {
@@ -77,8 +86,13 @@ impl Mail {
                 self.change(account, data_type);
             }
         }
-        let user = self.users.entry(user.into()).or_default();
-        user.accounts.insert(account.into(), account.into());
+        self.grant(user, account, account);
+    }
+
+    fn grant(&mut self, name: &str, id: &str, account: &str) {
+        self.ledger.granted(name, id, account);
+        let user = self.users.entry(name.into()).or_default();
+        user.accounts.insert(id.into(), account.into());
         user.version += 1;
     }
 
@@ -86,14 +100,25 @@ impl Mail {
     pub(crate) fn rename(&mut self, user: &str, id: &str) {
         let own = account_of(user);
         self.withdraw(user, &own);
-        self.users.get_mut(user).unwrap().accounts.insert(id.into(), own);
+        self.grant(user, id, &own);
     }
 
     /// Lets a user see an account no longer.
-    pub(crate) fn withdraw(&mut self, user: &str, account: &str) {
-        let user = self.users.get_mut(user).unwrap();
-        user.accounts.remove(account);
+    pub(crate) fn withdraw(&mut self, name: &str, id: &str) {
+        self.ledger.withdrawn(name, id);
+        let user = self.users.get_mut(name).unwrap();
+        user.accounts.remove(id);
         user.version += 1;
+    }
+
+    /// The accounts that a user may see, by id.
+    pub(crate) fn accounts_of(&self, user: &str) -> Vec<String> {
+        self.users[user].accounts.keys().cloned().collect()
+    }
+
+    /// All accounts.
+    pub(crate) fn all_accounts(&self) -> Vec<String> {
+        self.accounts.keys().cloned().collect()
     }
 
     /// From now on nothing opens with this user's credentials.
@@ -104,39 +129,68 @@ impl Mail {
     /// Something of this type changes; gives its new state.
     pub(crate) fn change(&mut self, account: &str, data_type: &str) -> String {
         let states = &mut self.accounts.get_mut(account).unwrap().states;
-        let state = states.entry(data_type.into()).or_default();
-        *state += 1;
-        let state = state.to_string();
-        self.ledger.push(Change {
-            account: account.into(),
-            data_type: data_type.into(),
-            state: state.clone(),
-        });
-        state
+        let counts = states.entry(data_type.into()).or_default();
+        counts.highest += 1;
+        counts.now = counts.highest;
+        self.write(account, data_type, false)
+    }
+
+    /// This type returns to the state before the last one; gives it.
+    pub(crate) fn turn_back(&mut self, account: &str, data_type: &str) -> String {
+        let states = &mut self.accounts.get_mut(account).unwrap().states;
+        let counts = states.get_mut(data_type).unwrap();
+        counts.now = (counts.now - 1).max(1);
+        self.write(account, data_type, false)
+    }
+
+    fn write(&mut self, account: &str, data_type: &str, added: bool) -> String {
+        let now = self.accounts[account].states[data_type].now;
+        let views: Vec<Option<&str>> = match self.has_views {
+            true => self.users.keys().map(|user| Some(user.as_str())).collect(),
+            false => vec![None],
+        };
+        for view in views {
+            let state = view.map_or(now.to_string(), |user| format!("{user}-{now}"));
+            if added {
+                self.ledger.added(account, &state, view);
+            } else {
+                self.ledger.changed(account, data_type, &state, view);
+            }
+        }
+        now.to_string()
     }
 
     /// A mail arrives.
     pub(crate) fn deliver(&mut self, account: &str) {
-        for data_type in ["Email", "Mailbox", "Thread"] {
+        let held = self.accounts.get_mut(account).unwrap();
+        let email = held.states.get_mut("Email").unwrap();
+        email.highest += 1;
+        email.now = email.highest;
+        held.created.push(email.now);
+        self.write(account, "Email", true);
+        for data_type in ["Mailbox", "Thread"] {
             self.change(account, data_type);
         }
-        let account = self.accounts.get_mut(account).unwrap();
-        account.created.push(account.states["Email"]);
     }
 
-    /// The state of a type now.
+    /// The state of a type now; where each user sees others, without what makes it theirs.
     pub(crate) fn state(&self, account: &str, data_type: &str) -> String {
-        self.accounts[account].states[data_type].to_string()
+        self.accounts[account].states[data_type].now.to_string()
+    }
+
+    /// A state as this user sees it.
+    pub(crate) fn seen_by(&self, user: &str, state: &str) -> String {
+        if self.has_views { format!("{user}-{state}") } else { state.to_owned() }
     }
 
     /// Whose request it is, by `Authorization: Bearer user`.
-    pub(super) fn user(&self, authorization: Option<&str>) -> Option<String> {
+    pub(crate) fn user(&self, authorization: Option<&str>) -> Option<String> {
         let user = authorization?.strip_prefix("Bearer ")?;
         let known = self.users.get(user).filter(|user| !user.is_refused);
         known.map(|_| user.to_owned())
     }
 
-    pub(super) fn session(&self, user: &str) -> Value {
+    pub(crate) fn session(&self, user: &str) -> Value {
         let capabilities = |core: Value| -> Value {
             let urns = TYPES.iter().map(|(urn, types)| {
                 ((*urn).to_owned(), if types.is_empty() { core.clone() } else { json!({}) })
@@ -174,7 +228,7 @@ impl Mail {
     }
 
     /// The Response object (§3.4) to these method calls.
-    pub(super) fn respond(&mut self, user: &str, calls: &[Call]) -> Value {
+    pub(crate) fn respond(&mut self, user: &str, calls: &[Call]) -> Value {
         let responses: Vec<Value> = calls.iter().map(|call| self.answer(user, call)).collect();
         json!({ "methodResponses": responses, "sessionState": self.session_state(user) })
     }
@@ -193,21 +247,24 @@ impl Mail {
         if !TYPES.iter().any(|(_, types)| types.contains(&data_type)) {
             return error("unknownMethod");
         }
-        let old = self.state(account, data_type);
+        let own = |mail: &Self, state: &str| mail.seen_by(user, state);
+        let old = own(self, &self.state(account, data_type));
         let answer = match verb {
             "get" => {
                 json!({ "accountId": id_of_account, "state": old, "list": [], "notFound": [] })
             }
             "set" => {
                 let new = self.change(account, data_type);
+                let new = own(self, &new);
                 json!({ "accountId": id_of_account, "oldState": old, "newState": new, "created": null, "updated": { "x": null }, "destroyed": null })
             }
             "changes" => {
-                let since: u32 = arguments["sinceState"].as_str().unwrap().parse().unwrap();
+                let since = arguments["sinceState"].as_str().unwrap();
+                let since = since.rsplit('-').next().unwrap().parse().unwrap();
                 let created = self.accounts[account].created.iter().filter(|at| **at > since);
                 let created: Vec<String> = created.map(|at| format!("m{at}")).collect();
                 json!({
-                    "accountId": id_of_account, "oldState": since.to_string(), "newState": old,
+                    "accountId": id_of_account, "oldState": arguments["sinceState"], "newState": old,
                     "hasMoreChanges": false, "created": created, "updated": [], "destroyed": [],
                 })
             }
@@ -219,10 +276,10 @@ impl Mail {
 
 /// One method call (§3.2): name, arguments, call id.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Call(pub(super) String, pub(super) Value, String);
+pub(crate) struct Call(pub(crate) String, pub(crate) Value, pub(crate) String);
 
 /// The method calls of a Request object (§3.3).
-pub(super) fn calls(body: &[u8]) -> Option<Vec<Call>> {
+pub(crate) fn calls(body: &[u8]) -> Option<Vec<Call>> {
     let mut request: Value = serde_json::from_slice(body).ok()?;
     serde_json::from_value(request["methodCalls"].take()).ok()
 }

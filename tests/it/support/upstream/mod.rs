@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 pub(crate) use door::Door;
 pub(crate) use frames::Frames;
 use frames::Sending;
-pub(crate) use mail::{Mail, account_of};
+pub(crate) use mail::{Mail, account_of, calls};
 
 use super::wait::until;
 
@@ -318,7 +318,7 @@ impl Inner {
         let answer = match (&seen.method, seen.path.as_str()) {
             (&Method::GET, SESSION) => self.mail.session(user),
             (&Method::POST, API) => {
-                let Some(calls) = mail::calls(&seen.body) else {
+                let Some(calls) = calls(&seen.body) else {
                     let kind =
                         "{\"type\":\"urn:ietf:params:jmap:error:notRequest\",\"status\":400}";
                     return (status(400, kind), None);
