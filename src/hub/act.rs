@@ -70,7 +70,7 @@ impl Hub {
             }
             self.watch(inner, &own, &filter);
             // What the shared view did not publish of this principal's may be news.
-            let outcome = inner.tracker.hint(&own, None, false, Moment::now());
+            let outcome = inner.tracker.hint(&own, None, true, Moment::now());
             self.act(inner, &own, outcome, Reason::Baseline);
             self.unwatch(inner, key, &filter);
         }

@@ -273,7 +273,8 @@ impl Hub {
             came |= live;
             for filter in &filters {
                 self.watch(inner, key, filter);
-                let outcome = inner.tracker.hint(key, None, false, Moment::now());
+                // All of it is news, whatever was added to it.
+                let outcome = inner.tracker.hint(key, None, true, Moment::now());
                 self.act(inner, key, outcome, Reason::Baseline);
             }
         }

@@ -399,3 +399,33 @@ async fn counts_are_hints_again_once_a_probe_contradicts_them() {
     assert_eq!(told_to(&mut subscriber), "");
     assert_eq!(asked(&hub).await.len(), 1);
 }
+
+/// An account that comes is all new, and what was added to it before it was looked at is not known.
+#[test]
+fn an_account_that_comes_brings_its_email_delivery() {
+    let hub = hub(0, 10);
+    let filter = TypeFilter::only(DataType::parse("EmailDelivery"));
+    let wish = Wish { filter: &filter, codec: &RAW, last_event_id: None };
+    let mut subscriber = hub.subscribe(CREDENTIAL, &principal(1, &[]), &wish).unwrap();
+    let who = principal(1, &["lent"]);
+    hub.revalidated(CREDENTIAL, &who);
+    assert_eq!(subscriber.take(), None, "nothing is known yet");
+    probe(&hub, &who, "lent", "l1");
+    assert!(told(&mut subscriber).contains("\"EmailDelivery\":\"l1\""));
+}
+
+/// What is told while a token waits to be compared is not told once more when it is.
+#[test]
+fn what_was_told_while_a_token_waited_is_not_told_again() {
+    let hub = hub(0, 10);
+    let who = principal(1, &["mine"]);
+    let filter = TypeFilter::only(DataType::parse("Email"));
+    let wish = Wish { filter: &filter, codec: &RAW, last_event_id: Some("forged") };
+    let mut subscriber = hub.subscribe(CREDENTIAL, &who, &wish).unwrap();
+    change(&hub, &who, "mine", "m1");
+    assert!(told(&mut subscriber).contains("m1"));
+    probe(&hub, &who, "mine", "m1");
+    assert_eq!(subscriber.take(), None);
+    change(&hub, &who, "mine", "m2");
+    assert!(told(&mut subscriber).contains("m2"));
+}

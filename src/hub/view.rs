@@ -124,16 +124,20 @@ struct Resume {
     /// The accounts it has been compared with: each as soon as its baseline is known, so that one
     /// which upstream cannot answer for holds back no other.
     compared: HashSet<AccountId>,
+    /// What has been given since: every later change of it has a number of its own. Bounded by the
+    /// states there are, and gone with the last account.
+    given: HashSet<(AccountId, DataType)>,
 }
 
 impl Resume {
     fn from(token: &str) -> Box<Self> {
-        Box::new(Self { token: Token::parse(token), compared: HashSet::new() })
+        let (compared, given) = (HashSet::new(), HashSet::new());
+        Box::new(Self { token: Token::parse(token), compared, given })
     }
 
     /// Whatever is current is to be told, but for accounts that were settled.
     fn of_unsettled(settled: HashSet<AccountId>) -> Box<Self> {
-        Box::new(Self { token: None, compared: settled })
+        Box::new(Self { token: None, compared: settled, given: HashSet::new() })
     }
 
     /// What was compared stays so only where it is settled still.
@@ -259,7 +263,8 @@ impl Subscriber {
         let inner = self.hub.lock();
         let to = self.view.latest.load(Ordering::Acquire);
         let given = self.given;
-        let bytes = self.encode(&inner, |_, changed_at| changed_at > given);
+        let entries = entries(&inner, &self.view);
+        let bytes = self.encode(&entries, |entry| entry.changed_at > given);
         frame = self.view.frame.lock().unwrap_or_else(PoisonError::into_inner);
         *frame = Some(Frame { from: given, to, bytes: bytes.clone() });
         self.given = to;
@@ -284,19 +289,26 @@ impl Subscriber {
         let bytes = if ready.is_empty() && latest == given {
             None
         } else {
-            let current = entries(&inner, &self.view);
-            let current = current.iter().map(|entry| (&entry.key.id, entry.name, entry.state));
+            let entries = entries(&inner, &self.view);
+            let current = entries.iter().map(|entry| (&entry.key.id, entry.name, entry.state));
             let missed: HashSet<_> = match &resume.token {
                 Some(token) => token.missed(current).into_iter().collect(),
                 None => current.map(|(id, name, _)| (id, name)).collect(),
             };
             self.given = latest;
-            self.encode(&inner, |entry, changed_at| {
+            let is_pending = |entry: &Entry<'_>| {
                 let id = &entry.key.id;
                 // What stands in this event's token, all that is fresh, must be given with it.
                 let is_new = ready.contains(id) || entry.fresh && !resume.compared.contains(id);
-                changed_at > given || (is_new && missed.contains(&(id, entry.name)))
-            })
+                let is_missed = is_new && missed.contains(&(id, entry.name));
+                let is_given = || resume.given.contains(&(id.clone(), entry.name.clone()));
+                entry.changed_at > given || is_missed && !is_given()
+            };
+            let bytes = self.encode(&entries, is_pending);
+            let told = entries.iter().filter(|entry| entry.wanted && is_pending(entry));
+            let told: Vec<_> = told.map(|e| (e.key.id.clone(), e.name.clone())).collect();
+            resume.given.extend(told);
+            bytes
         };
         resume.compared.extend(ready);
         if !audience.keys().all(|key| resume.compared.contains(&key.id)) {
@@ -305,13 +317,14 @@ impl Subscriber {
         bytes
     }
 
-    fn encode(&self, inner: &Inner, is_pending: impl Fn(&Entry<'_>, u64) -> bool) -> Option<Bytes> {
-        let entries = entries(inner, &self.view);
+    fn encode(
+        &self,
+        entries: &[Entry<'_>],
+        is_pending: impl Fn(&Entry<'_>) -> bool,
+    ) -> Option<Bytes> {
         let mut changed = BTreeMap::<_, BTreeMap<_, _>>::new();
-        for entry in entries.iter().filter(|entry| entry.wanted) {
-            if is_pending(entry, entry.changed_at) {
-                changed.entry(&entry.key.id).or_default().insert(entry.name, entry.state);
-            }
+        for entry in entries.iter().filter(|entry| entry.wanted && is_pending(entry)) {
+            changed.entry(&entry.key.id).or_default().insert(entry.name, entry.state);
         }
         if changed.is_empty() {
             return None;
