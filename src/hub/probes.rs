@@ -1,7 +1,7 @@
 //! The accounts that upstream must be asked about, and what others said of them, until the prober
 //! takes them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -9,17 +9,18 @@ use tokio::sync::Notify;
 use crate::clock::Moment;
 use crate::state::fact::AccountKey;
 
-/// What changed in the set of watched accounts, or is due to be asked.
+/// What changed in the set of watched accounts, or is due to be asked. In order, so that a simulation
+/// runs the same way twice.
 #[derive(Debug, Default)]
 pub struct Due {
     /// Ask now, and why.
-    pub ask: HashMap<AccountKey, Reason>,
+    pub ask: BTreeMap<AccountKey, Reason>,
     /// Watched since the last time.
-    pub watched: HashSet<AccountKey>,
+    pub watched: BTreeSet<AccountKey>,
     /// No longer watched.
-    pub unwatched: HashSet<AccountKey>,
+    pub unwatched: BTreeSet<AccountKey>,
     /// Watched accounts that notifications spoke of.
-    pub heard: HashMap<AccountKey, Heard>,
+    pub heard: BTreeMap<AccountKey, Heard>,
     /// Notifications may have been lost.
     pub gap: bool,
 }

@@ -46,9 +46,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(config: &config::Probe, metrics: Metrics, health: Arc<Health>) -> Self {
+    pub(super) fn new(
+        config: &config::Probe,
+        seed: u64,
+        metrics: Metrics,
+        health: Arc<Health>,
+    ) -> Self {
         let desk = Desk {
-            schedule: Schedule::new(Intervals::new(config), config.budget, rand::random()),
+            schedule: Schedule::new(Intervals::new(config), config.budget, seed),
             quarantine: Quarantine::new(config.quarantine),
             lanes: Lanes::default(),
             failures: 0,

@@ -120,7 +120,19 @@ impl Prober {
         metrics: Metrics,
         health: Arc<Health>,
     ) -> (Self, Handle) {
-        let shared = Arc::new(Shared::new(config, metrics, health));
+        Self::seeded(rand::random(), config, drain, metrics, health)
+    }
+
+    /// The same with this seed of all jitter, so that what happens can happen again.
+    #[must_use]
+    pub fn seeded(
+        seed: u64,
+        config: &config::Probe,
+        drain: Drain,
+        metrics: Metrics,
+        health: Arc<Health>,
+    ) -> (Self, Handle) {
+        let shared = Arc::new(Shared::new(config, seed, metrics, health));
         (Self { shared: Arc::clone(&shared), drain }, Handle(shared))
     }
 

@@ -280,7 +280,7 @@ impl Schedule {
 
     /// Upstream is well again: back-offs end within two seconds.
     pub fn heal(&mut self, now: Moment) {
-        let backing_off: Vec<AccountKey> = self
+        let mut backing_off: Vec<AccountKey> = self
             .entries
             .iter_mut()
             // A longer one is upstream's own `Retry-After`.
@@ -293,6 +293,8 @@ impl Schedule {
                 account.clone()
             })
             .collect();
+        // The same jitter for the same accounts, whatever order the map is in.
+        backing_off.sort_unstable();
         for account in backing_off {
             let soon = now.after(self.random_part(HEAL_WITHIN));
             if let Some(Phase::Timed(at)) = self.entries.get(&account).map(|entry| entry.phase) {

@@ -38,7 +38,7 @@ async fn an_account_is_asked_about_more_often_after_a_change_that_nobody_told() 
         config.probe.interval_min = Duration::from_millis(100);
     })
     .await;
-    let (mut stream, _) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     let account = account_of("alice");
     let new = rig.upstream.mail(|mail| mail.change(&account, "Email"));
     stream.told(&account, "Email", &new).await;
@@ -57,7 +57,7 @@ async fn an_account_is_asked_about_more_often_after_a_change_that_nobody_told() 
 #[tokio::test]
 async fn accounts_of_which_others_tell_are_asked_about_less_often_until_one_may_have_been_silent() {
     let rig = Rig::start(|config| config.probe.interval_told = 7200 * SECOND).await;
-    let (mut stream, _) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     asked_at_interval(&rig, "usual").await;
     let account = account_of("alice");
     for _ in 0..ENOUGH {
@@ -78,7 +78,7 @@ async fn accounts_of_which_others_tell_are_asked_about_less_often_until_one_may_
 #[tokio::test]
 async fn a_client_that_polls_takes_the_place_of_probes() {
     let rig = Rig::start(|config| config.probe.interval = SECOND).await;
-    let (mut stream, _) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     let account = account_of("alice");
     let get =
         |name: &str| json!([format!("{name}/get"), { "accountId": account, "ids": [] }, name]);
@@ -101,7 +101,7 @@ async fn a_client_that_polls_takes_the_place_of_probes() {
 #[tokio::test]
 async fn a_client_that_polls_a_part_takes_the_place_of_none() {
     let rig = Rig::start(|config| config.probe.interval = SECOND).await;
-    let (_stream, _) = watch(&rig, "alice", MAIL.0).await;
+    let _stream = watch(&rig, "alice", MAIL).await;
     let part = json!([["Email/get", { "accountId": account_of("alice"), "ids": [] }, "0"]]);
     let before = asked_for(&rig, "interval");
     while asked_for(&rig, "interval") < before + 2 {
@@ -116,7 +116,7 @@ async fn who_connects_and_disconnects_in_a_loop_has_upstream_asked_now_and_then(
     let rig = Rig::start(|_| {}).await;
     let began = Instant::now();
     for round in 0..40 {
-        let stream = rig.events("alice", MAIL.0).await;
+        let stream = rig.events("alice", MAIL).await;
         drop(stream);
         until("end of the stream", || match rig.metrics.streams.get() {
             0 => Ok(()),
@@ -143,7 +143,7 @@ async fn the_services_own_credential_takes_the_place_of_the_subscribers() {
         config.probe.headers = headers.iter().filter_map(|h| HeaderTemplate::parse(h)).collect();
     })
     .await;
-    let (mut stream, _) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     let account = account_of("alice");
     let new = rig.upstream.mail(|mail| mail.change(&account, "Email"));
     rig.notify(&json!({ "accountId": account, "types": ["Email"] }));
@@ -165,7 +165,7 @@ async fn a_refused_service_credential_ends_no_stream_and_is_told() {
         config.probe.headers.extend(HeaderTemplate::parse("Authorization: Bearer not-{username}"));
     })
     .await;
-    let (mut stream, _) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     let account = account_of("alice");
     for _ in 0..3 {
         let new = rig.upstream.mail(|mail| mail.change(&account, "Email"));
@@ -185,7 +185,7 @@ async fn a_service_credential_that_sees_not_what_the_user_sees_is_not_believed()
         config.probe.headers.extend(HeaderTemplate::parse("Authorization: Bearer bob"));
     })
     .await;
-    let (mut stream, _) = watch(&rig, "alice", MAIL.0).await;
+    let mut stream = watch(&rig, "alice", MAIL).await;
     let account = account_of("alice");
     let new = rig.upstream.mail(|mail| mail.change(&account, "Email"));
     rig.notify(&json!({ "accountId": account, "types": ["Email"] }));

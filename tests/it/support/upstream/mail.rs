@@ -15,6 +15,9 @@ const TYPES: [(&str, &[&str]); 4] = [
     ("urn:ietf:params:jmap:vacationresponse", &["VacationResponse"]),
 ];
 
+/// The types that mail is told of by.
+const MAIL: [&str; 3] = ["Email", "Mailbox", "Thread"];
+
 #[derive(Debug, Default)]
 struct User {
     /// The ids this user knows them by, and those of the ledger.
@@ -46,6 +49,8 @@ pub(crate) struct Mail {
     pub(crate) ledger: Ledger,
     /// Whether each user sees states of their own.
     has_views: bool,
+    /// Whether one counter is the state of [`MAIL`], as Cyrus has it.
+    pub(crate) has_one_counter: bool,
     /// `maxSizeRequest` of the Session.
     pub(crate) max_size_request: u32,
 }
@@ -70,6 +75,7 @@ impl Mail {
             accounts: BTreeMap::new(),
             ledger: Ledger::default(),
             has_views,
+            has_one_counter: false,
             max_size_request: 10_000_000,
         };
         for user in users {
@@ -128,11 +134,30 @@ impl Mail {
 
     /// Something of this type changes; gives its new state.
     pub(crate) fn change(&mut self, account: &str, data_type: &str) -> String {
+        if self.has_one_counter && MAIL.contains(&data_type) {
+            return self.count_up(account, false);
+        }
         let states = &mut self.accounts.get_mut(account).unwrap().states;
         let counts = states.entry(data_type.into()).or_default();
         counts.highest += 1;
         counts.now = counts.highest;
         self.write(account, data_type, false)
+    }
+
+    /// One more change of mail where one counter counts them; gives it.
+    fn count_up(&mut self, account: &str, added: bool) -> String {
+        let held = self.accounts.get_mut(account).unwrap();
+        let count = MAIL.iter().map(|name| held.states[*name].highest).max().unwrap() + 1;
+        for name in MAIL {
+            held.states.insert(name.into(), Counts { now: count, highest: count });
+        }
+        if added {
+            held.created.push(count);
+        }
+        for name in MAIL {
+            self.write(account, name, added && name == "Email");
+        }
+        count.to_string()
     }
 
     /// This type returns to the state before the last one; gives it.
@@ -162,13 +187,17 @@ impl Mail {
 
     /// A mail arrives.
     pub(crate) fn deliver(&mut self, account: &str) {
+        if self.has_one_counter {
+            self.count_up(account, true);
+            return;
+        }
         let held = self.accounts.get_mut(account).unwrap();
         let email = held.states.get_mut("Email").unwrap();
         email.highest += 1;
         email.now = email.highest;
         held.created.push(email.now);
         self.write(account, "Email", true);
-        for data_type in ["Mailbox", "Thread"] {
+        for data_type in &MAIL[1..] {
             self.change(account, data_type);
         }
     }
