@@ -7,7 +7,7 @@
 //!                                              │     └─ tap ───┐
 //!                                              ├─► forward     │  everything else     ──────►
 //!                                              │               ▼
-//!    notify (Cyrus, HTTP, Redis) ──────────────┼─► state: observe ─► tracker ◄─ probe (asks upstream)
+//!    notify (Cyrus, HTTP, Redis), relay ───────┼─► state: observe ─► tracker ◄─ probe (asks upstream)
 //!                                              │               │ StateChange §7.1
 //!                                              │               ▼
 //!                                              │              hub
@@ -63,6 +63,9 @@ pub mod session;
 pub mod api;
 
 pub mod websocket;
+
+// Upstream's own push; it speaks the transports' protocols, from their other side.
+pub mod relay;
 
 pub mod downstream;
 

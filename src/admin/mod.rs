@@ -112,7 +112,7 @@ impl Admin {
         let troubles = self.health.troubles();
         let unmet = |requirement: &&Requirement| match requirement {
             Requirement::Upstream => troubles.contains_key(&Part::Upstream),
-            Requirement::Push => [Part::Redis, Part::Cyrus, Part::Probe]
+            Requirement::Push => [Part::Redis, Part::Cyrus, Part::Probe, Part::Relay]
                 .iter()
                 .any(|part| troubles.contains_key(part)),
         };

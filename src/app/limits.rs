@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 
 use crate::config::Limits;
+use crate::upstream::Kept;
 
 /// Descriptors kept from clients, of a limit of 8,192 or more; a smaller limit keeps a sixteenth. Half
 /// of them are for requests to upstream, a quarter for probes, the rest for all else: listeners, side
@@ -17,9 +18,8 @@ pub(super) struct Room {
     /// Connections of clients.
     pub(super) connections: usize,
     pub(super) streams: usize,
-    /// Connections to upstream that clients leave room for: for requests, and for probes.
-    pub(super) requests: usize,
-    pub(super) probes: usize,
+    /// Connections to upstream that clients leave room for.
+    pub(super) kept: Kept,
 }
 
 /// Raises the descriptor limit as far as the process may, and divides it.
@@ -39,8 +39,12 @@ fn divide(limits: &Limits, descriptors: u64) -> Room {
     let connections = wanted(limits.connections);
     let streams = wanted(limits.streams).min(connections);
     let quarter = usize::try_from(kept / 4).unwrap_or(1);
-    let requests = (free - connections + 2 * quarter).min(Semaphore::MAX_PERMITS);
-    Room { descriptors, connections, streams, requests, probes: quarter }
+    // Where clients are allowed less than there is, the rest is upstream's.
+    let spare = free - connections;
+    let subscriptions = spare / 2;
+    let requests = spare - subscriptions + 2 * quarter;
+    let kept = Kept { requests, probes: quarter, subscriptions };
+    Room { descriptors, connections, streams, kept }
 }
 
 #[cfg(test)]
@@ -54,9 +58,10 @@ mod tests {
             for connections in [0, 10, 900, 10_000_000] {
                 let limits = Limits { connections, ..Config::default().limits };
                 let room = divide(&limits, descriptors);
-                let held = room.connections + room.requests + room.probes;
+                let kept = room.kept;
+                let held = room.connections + kept.requests + kept.probes + kept.subscriptions;
                 assert!((held as u64) < descriptors, "{room:?}");
-                assert!(room.probes >= 4 && room.requests >= 8, "{room:?}");
+                assert!(kept.probes >= 4 && kept.requests >= 8, "{room:?}");
             }
         }
     }
@@ -64,7 +69,7 @@ mod tests {
     #[test]
     fn streams_have_all_that_is_not_kept() {
         let room = divide(&Config::default().limits, 20_000);
-        assert_eq!((room.streams, room.requests, room.probes), (19_488, 256, 128));
+        assert_eq!((room.streams, room.kept.requests, room.kept.probes), (19_488, 256, 128));
         assert_eq!(divide(&Config::default().limits, u64::MAX).streams, Semaphore::MAX_PERMITS);
     }
 }

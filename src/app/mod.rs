@@ -46,6 +46,7 @@ use crate::notify::queue::{Outbox, queue};
 use crate::notify::{self, ear::Ear};
 use crate::probe::{Handle, Prober};
 use crate::redis::Commands;
+use crate::relay::{self, Relay};
 use crate::session::Sessions;
 use crate::streams::Engine;
 use crate::telemetry::health::Health;
@@ -109,7 +110,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
         .map(|files| Certificate::load(files, config.downstream.http2).map(Arc::new))
         .transpose()?;
     let permits = Arc::new(Semaphore::new(room.connections));
-    let outward = upstream::Room::new(Arc::clone(&permits), room.requests, room.probes);
+    let outward = upstream::Room::new(Arc::clone(&permits), room.kept);
     let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health), &outward)?);
     let parts = Parts::new(&config, &upstream, room.streams, &drain, &metrics);
     let mut background = JoinSet::new();
@@ -210,13 +211,23 @@ impl Parts {
 
         let (outbox, inbox) = queue(metrics.clone());
         background.spawn(notices::act(inbox, Arc::clone(hub), Arc::clone(authority)));
-        let (ear, health) = (Ear::new(outbox, metrics.clone()), Arc::clone(health));
-        let link = notify::redis::source(&config.redis, ear.clone(), health, metrics)?;
+        let (ear, told) = (Ear::new(outbox, metrics.clone()), Arc::clone(health));
+        let link = notify::redis::source(&config.redis, ear.clone(), told, metrics)?;
         let redis = link.map(|link| {
             let commands = link.commands();
             background.spawn(link.run(drain.clone()));
             commands
         });
+
+        let wiring = relay::Wiring {
+            upstream: Arc::clone(upstream),
+            authority: Arc::clone(authority),
+            hub: Arc::clone(hub),
+            drain: drain.clone(),
+        };
+        if let Some(relay) = Relay::new(wiring, health, metrics) {
+            background.spawn(relay.run());
+        }
 
         let turning = Arc::clone(engine);
         background.spawn(async move { turning.run().await });

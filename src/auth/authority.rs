@@ -15,7 +15,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::attempts::Attempts;
 use super::credentials::{CredentialKey, Credentials, Keyring};
-use super::principal::{CapabilityLists, Principal};
+use super::principal::{Lists, Principal};
 use super::refusals::{self, Refusal, Refusals};
 use super::revalidate::Suspects;
 use crate::clock::Moment;
@@ -55,7 +55,7 @@ struct Inner {
     refusals: Refusals,
     /// Each held by the task that asks.
     asking: HashMap<CredentialKey, Weak<Question>>,
-    lists: CapabilityLists,
+    lists: Lists,
 }
 
 /// The one place that decides who a client is.

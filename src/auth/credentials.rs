@@ -95,6 +95,12 @@ impl Credentials {
         }
     }
 
+    /// The host that the client asked for.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_ref()?.to_str().ok()
+    }
+
     /// Each header, to be sealed into a ticket.
     pub(super) fn headers(&self) -> impl Iterator<Item = (&HeaderName, &[u8])> {
         self.headers.iter().map(|(name, value)| (name, &***value))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::credentials::{Credentials, Keyring};
 use crate::jmap::id::AccountId;
 use crate::jmap::session::{CoreLimits, Session};
+use crate::jmap::url::{authority_of, path_of};
 use crate::state::fact::PrincipalId;
 
 /// One account as one principal sees it.
@@ -32,6 +33,8 @@ pub struct Principal {
     pub session_state: String,
     /// What upstream's core capability allows.
     pub limits: CoreLimits,
+    /// Push that upstream has itself.
+    pub push: Arc<Push>,
     /// What the probe asks with.
     pub credentials: Arc<Credentials>,
 }
@@ -44,11 +47,12 @@ impl Principal {
         path: &str,
         credentials: Arc<Credentials>,
         keyring: &Keyring,
-        lists: &mut CapabilityLists,
+        lists: &mut Lists,
     ) -> Self {
         let accounts = session.account_ids().map(|(id, account)| {
             let names = account.account_capabilities.keys().cloned().collect();
-            (id, Access { is_personal: account.is_personal, capabilities: lists.shared(names) })
+            let capabilities = shared(&mut lists.capabilities, names);
+            (id, Access { is_personal: account.is_personal, capabilities })
         });
         // A Session without a user name is told apart by the accounts that are the user's own: others
         // come and go.
@@ -65,56 +69,69 @@ impl Principal {
             api_path: path_of(&session.api_url, path),
             session_state: session.state.clone(),
             limits: session.core_limits(),
+            push: shared(&mut lists.push, Arc::new(Push::new(session, path))),
             credentials,
         }
     }
 }
 
-/// The path of a URL that may be absolute, absolute-path or relative to `base` (RFC 3986 §5.2).
-#[must_use]
-pub fn path_of(url: &str, base: &str) -> String {
-    if let Some((_, rest)) = url.split_once("://") {
-        let (_, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        return if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    }
-    if url.starts_with('/') {
-        return url.to_owned();
-    }
-    let base = base.split('?').next().unwrap_or("");
-    let directory = base.rsplit_once('/').map_or("", |(directory, _)| directory);
-    format!("{directory}/{url}")
+/// Where upstream's Session says that upstream has push of its own (architecture D14).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Push {
+    /// `eventSourceUrl` (RFC 8620 §7.3), a template.
+    pub event_source: Option<Place>,
+    /// The WebSocket (RFC 8887 §3), if it says that push goes over it.
+    pub web_socket: Option<Place>,
 }
 
-/// Lists of capability names seen, so that ten thousand users do not hold ten thousand copies.
-/// When full: lists are no longer shared.
+/// A URL of a Session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Host and port; `None` where a relative URL, or one on the host of `apiUrl`, leaves no doubt that
+    /// it is the server we ask.
+    pub host: Option<String>,
+    /// Path and query, as upstream wrote them.
+    pub path: String,
+}
+
+impl Push {
+    /// Reads it of a Session that was found at `base`.
+    fn new(session: &Session, base: &str) -> Self {
+        let api = authority_of(&session.api_url);
+        let place = |url: &str| {
+            // `eventSourceUrl: ""` is how some servers say that they have none.
+            let host = authority_of(url).filter(|host| Some(*host) != api).map(str::to_owned);
+            (!url.is_empty()).then(|| Place { host, path: path_of(url, base) })
+        };
+        Self {
+            event_source: session.event_source_url.as_deref().and_then(place),
+            web_socket: session
+                .web_socket()
+                .filter(|it| it.supports_push)
+                .and_then(|it| place(&it.url)),
+        }
+    }
+}
+
+/// What many users' Sessions say alike, so that ten thousand users do not hold ten thousand copies.
+/// When full: what is new is no longer shared.
 #[derive(Debug, Default)]
-pub struct CapabilityLists(Vec<Arc<[String]>>);
-
-impl CapabilityLists {
-    const MOST: usize = 64;
-
-    fn shared(&mut self, names: Vec<String>) -> Arc<[String]> {
-        if let Some(known) = self.0.iter().find(|known| ***known == *names) {
-            return Arc::clone(known);
-        }
-        let list: Arc<[String]> = names.into();
-        if self.0.len() < Self::MOST {
-            self.0.push(Arc::clone(&list));
-        }
-        list
-    }
+pub struct Lists {
+    capabilities: Vec<Arc<[String]>>,
+    push: Vec<Arc<Push>>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::path_of;
+impl Lists {
+    const MOST: usize = 64;
+}
 
-    #[test]
-    fn api_urls_of_every_form_have_a_path() {
-        assert_eq!(path_of("https://jmap.example/api/", "/.well-known/jmap"), "/api/");
-        assert_eq!(path_of("https://jmap.example", "/x"), "/");
-        assert_eq!(path_of("https://jmap.example?x=a/b", "/x"), "/?x=a/b");
-        assert_eq!(path_of("/jmap/", "/jmap"), "/jmap/");
-        assert_eq!(path_of("api?x=1", "/jmap/session?a/b"), "/jmap/api?x=1");
+/// The one that is known already, if there is one.
+fn shared<T: ?Sized + PartialEq>(known: &mut Vec<Arc<T>>, new: Arc<T>) -> Arc<T> {
+    if let Some(known) = known.iter().find(|known| **known == new) {
+        return Arc::clone(known);
     }
+    if known.len() < Lists::MOST {
+        known.push(Arc::clone(&new));
+    }
+    new
 }

@@ -208,6 +208,9 @@ fn sources(config: &Config, notify: Option<&Listen>) -> Vec<String> {
     if !config.probe.interval.is_zero() {
         sources.push(format!("a probe every {:?}", config.probe.interval));
     }
+    if config.upstream.push == UpstreamPush::Relay {
+        sources.push("upstream's own push".to_owned());
+    }
     if config.redis.url.is_some() {
         let ways = [("channel", &config.redis.channel), ("stream", &config.redis.stream)];
         let ways = ways.iter().filter(|(_, name)| !name.is_empty());

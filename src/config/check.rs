@@ -162,10 +162,12 @@ fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
         "upstream.push",
         &[
             ("auto", UpstreamPush::Auto),
+            ("relay", UpstreamPush::Relay),
             ("ignore", UpstreamPush::Ignore),
             ("passthrough", UpstreamPush::Passthrough),
         ],
     );
+    let relay_connections = size(reader, "upstream.relay_connections", Range::counts(1, 100_000));
     let account_scope = reader.choice(
         "upstream.account_scope",
         &[("global", AccountScope::Global), ("per_user", AccountScope::PerUser)],
@@ -181,6 +183,7 @@ fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
         keep_alive: keep_alive?,
         headers: headers?,
         push: push?,
+        relay_connections: relay_connections?,
         account_scope: account_scope?,
     })
 }

@@ -140,6 +140,8 @@ pub struct Upstream {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What becomes of upstream's own push (architecture D14).
     pub push: UpstreamPush,
+    /// Users for whom upstream's own push is listened to at one time.
+    pub relay_connections: usize,
     /// Whether account ids mean the same to every user (protocol.md §5.2.8).
     pub account_scope: AccountScope,
 }
@@ -178,9 +180,11 @@ pub enum UpstreamHttp {
 /// `upstream.push`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamPush {
-    /// Replace what upstream offers by ours.
+    /// Replace what upstream offers by ours, and learn of changes from it where it works.
     Auto,
-    /// The same, said explicitly.
+    /// The same, and it is a trouble where it does not work.
+    Relay,
+    /// Replace what upstream offers by ours, and do not listen to it.
     Ignore,
     /// Leave upstream's `EventSource` and WebSocket in place, led through us.
     Passthrough,

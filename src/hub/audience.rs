@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::codec::Codec;
+use super::comings::Comings;
 use super::probes::{Probes, Reason};
 use super::view::View;
 use crate::auth::{CredentialKey, Principal};
@@ -50,6 +51,7 @@ pub struct Hub {
     /// not there cannot be wrong. A view's locks are taken after it, never before.
     inner: Mutex<Inner>,
     probes: Probes,
+    comings: Comings,
     pub(super) limits: Limits,
 }
 
@@ -186,13 +188,20 @@ impl Hub {
             per_user: limits.scope == AccountScope::PerUser,
             colliding: HashSet::new(),
         };
-        Arc::new(Self { inner: Mutex::new(inner), probes: Probes::default(), limits })
+        let (probes, comings) = (Probes::default(), Comings::default());
+        Arc::new(Self { inner: Mutex::new(inner), probes, comings, limits })
     }
 
     /// What upstream must be asked about.
     #[must_use]
     pub fn probes(&self) -> &Probes {
         &self.probes
+    }
+
+    /// Whose streams come and go.
+    #[must_use]
+    pub fn comings(&self) -> &Comings {
+        &self.comings
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -236,6 +245,9 @@ impl Hub {
         let Some(audience) = inner.audiences.get_mut(&credential) else { return };
         let live = !audience.views.is_empty();
         let (before, subscribers) = (audience.principal.id, audience.subscribers);
+        if audience.revoked || !Arc::ptr_eq(&audience.principal, principal) {
+            self.comings.note(credential);
+        }
         audience.principal = Arc::clone(principal);
         audience.revoked = false;
         let filters: Vec<TypeFilter> =
@@ -297,6 +309,7 @@ impl Hub {
     pub fn revoke(&self, credential: CredentialKey) {
         if let Some(audience) = self.lock().audiences.get_mut(&credential) {
             audience.revoked = true;
+            self.comings.note(credential);
             for view in &audience.views {
                 view.revoke();
             }
@@ -310,6 +323,16 @@ impl Hub {
                 view.ring();
             }
         }
+    }
+
+    /// Whom a credential is taken for, if it has live streams that want to hear something, and upstream
+    /// has not refused it.
+    #[must_use]
+    pub fn live_by(&self, credential: CredentialKey) -> Option<Arc<Principal>> {
+        let inner = self.lock();
+        let audience = inner.audience(credential).filter(|audience| !audience.revoked)?;
+        let listens = audience.views.iter().any(|view| !view.filter.is_empty());
+        listens.then(|| Arc::clone(&audience.principal))
     }
 
     /// The credentials that have live streams, with whom they were taken for last.

@@ -188,7 +188,13 @@ impl Hub {
 
     /// Does what came of a notification, whether it was news or not: that somebody told is worth
     /// knowing.
-    fn notified(&self, inner: &mut Inner, key: &AccountKey, outcome: Outcome, now: Moment) {
+    pub(super) fn notified(
+        &self,
+        inner: &mut Inner,
+        key: &AccountKey,
+        outcome: Outcome,
+        now: Moment,
+    ) {
         if inner.tracker.is_watched(key) {
             self.probes().heard(key.clone(), now, outcome.published != 0);
         }

@@ -65,6 +65,7 @@ impl Hub {
         if let Some(audience) = inner.audiences.get_mut(&credential) {
             audience.views.push(Arc::clone(&view));
         }
+        self.comings().note(credential);
         for key in keys {
             self.watch(inner, &key, filter);
         }
@@ -97,6 +98,7 @@ impl Hub {
         }
         let Some(audience) = inner.audiences.get_mut(&view.audience) else { return };
         audience.views.retain(|known| !Arc::ptr_eq(known, view));
+        self.comings().note(view.audience);
         let keys: Vec<AccountKey> = audience.keys().cloned().collect();
         for key in &keys {
             self.unwatch(inner, key, &view.filter);

@@ -18,7 +18,9 @@
 //! | [`members`] | who comes, wants something else, and goes |
 //! | [`act`] | does what the tracker decides |
 //! | [`changes`] | what the hub is told |
+//! | [`relayed`] | what it is told by upstream's own push |
 //! | [`view`] | members, encoded events, what is pending |
+//! | [`comings`] | whose streams come and go, for who wants to know |
 //! | [`codec`] | what a stream has to say, as bytes |
 //! | [`wake`] | a subscriber's bell |
 //! | [`probes`] | the accounts upstream must be asked about |
@@ -27,14 +29,17 @@ mod act;
 mod audience;
 mod changes;
 mod codec;
+pub mod comings;
 mod members;
 pub mod probes;
+pub mod relayed;
 mod view;
 mod wake;
 
 pub use audience::{Hub, Limits, TooMany, Wish};
 pub use changes::{Observed, ProbeSubject, Seen};
 pub use codec::{Codec, Pending};
+pub use relayed::Claim;
 pub use view::Subscriber;
 pub use wake::Wake;
 

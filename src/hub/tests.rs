@@ -38,6 +38,7 @@ fn principal(user: u64, accounts: &[&str]) -> Arc<Principal> {
         api_path: "/".into(),
         session_state: "0".into(),
         limits: CoreLimits::default(),
+        push: Arc::default(),
         credentials: Arc::new(Credentials::from_headers(&HeaderMap::new())),
     })
 }

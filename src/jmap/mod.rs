@@ -8,6 +8,7 @@
 //! | §3.6.1 request-level errors | [`problem`] |
 //! | an object's members, for edits | [`object`] |
 //! | which data types a capability brings | [`capability`] |
+//! | the URLs of a Session | [`url`] |
 
 pub mod capability;
 pub mod date;
@@ -15,3 +16,4 @@ pub mod id;
 pub mod object;
 pub mod problem;
 pub mod session;
+pub mod url;

@@ -61,6 +61,17 @@ pub struct CoreLimits {
     pub max_calls_in_request: Option<u64>,
 }
 
+/// The WebSocket capability (RFC 8887 §3, W1).
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WebSocket {
+    /// Where to connect to.
+    pub url: String,
+    /// Whether state changes are pushed over it.
+    #[serde(default)]
+    pub supports_push: bool,
+}
+
 /// The body is no Session.
 #[derive(Debug, thiserror::Error)]
 pub enum NotASession {
@@ -91,6 +102,13 @@ impl Session {
             .get(super::capability::CORE)
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
             .unwrap_or_default()
+    }
+
+    /// The WebSocket, if the server has one and says where.
+    #[must_use]
+    pub fn web_socket(&self) -> Option<WebSocket> {
+        let raw = self.capabilities.get(super::capability::WEBSOCKET)?;
+        serde_json::from_str(raw.get()).ok()
     }
 
     /// The account ids that are well formed (others cannot be fanned out to).

@@ -21,14 +21,14 @@ use http::header::{
 };
 use http::{HeaderValue, Response, StatusCode};
 
-use self::rewrite::{Edits, authority_of, is_among, rewrite};
+use self::rewrite::{Edits, rewrite};
 use crate::auth::Authority;
-use crate::auth::principal::path_of;
 use crate::config::{Config, UpstreamPush};
 use crate::http::forwarded::Origin;
 use crate::http::headers::clean_response;
 use crate::http::{Body, reply};
 use crate::jmap::session::Session;
+use crate::jmap::url::{authority_of, is_among, path_of};
 use crate::upstream::{Fetched, Upstream};
 
 /// The query of our `eventSourceUrl`: exactly these names (S3, T-SSE-1, T-SSE-3).

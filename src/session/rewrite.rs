@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use crate::auth::principal::path_of;
 use crate::jmap::capability::{CORE, TICKETS, WEBSOCKET};
 use crate::jmap::object::{Member, json_string, members, offset, splice};
+use crate::jmap::url::{authority_of, is_among, path_of};
 
 /// Where tickets are given out, and below what they are revoked.
 const TICKET_ENDPOINTS: [&str; 2] = ["generationEndpoint", "revocationEndpoint"];
@@ -235,27 +235,6 @@ impl Edits<'_> {
 /// `http` becomes `ws`, `https` becomes `wss` (RFC 6455 §3).
 fn web_socket_origin(origin: &str) -> String {
     origin.strip_prefix("http").map_or_else(|| origin.to_owned(), |rest| format!("ws{rest}"))
-}
-
-/// Host and port of a URL or template; `None` if it is relative.
-#[must_use]
-pub fn authority_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())).0)
-}
-
-/// Whether `authority` is one of `names`.
-#[must_use]
-pub fn is_among(names: &[&str], authority: &str) -> bool {
-    let authority = without_default_port(authority);
-    names.iter().any(|name| without_default_port(name).eq_ignore_ascii_case(authority))
-}
-
-/// Without a port that says no more than the scheme: which scheme it was does not matter here, as
-/// what is in front of us may end TLS.
-fn without_default_port(authority: &str) -> &str {
-    let bare = authority.strip_suffix(":443").or_else(|| authority.strip_suffix(":80"));
-    bare.unwrap_or(authority)
 }
 
 fn not_utf8() -> serde_json::Error {

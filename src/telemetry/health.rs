@@ -23,13 +23,15 @@ pub enum Part {
     Certificate,
     /// The probe as a source of changes.
     Probe,
+    /// Upstream's own push as a source of changes.
+    Relay,
 }
 
 impl Part {
     /// Whether others tell of changes through it: while it is away, nobody may tell.
     fn is_source(self) -> bool {
         match self {
-            Self::Redis | Self::Cyrus => true,
+            Self::Redis | Self::Cyrus | Self::Relay => true,
             Self::Upstream | Self::Certificate | Self::Probe => false,
         }
     }
@@ -43,6 +45,7 @@ impl fmt::Display for Part {
             Self::Cyrus => "cyrus",
             Self::Certificate => "certificate",
             Self::Probe => "probe",
+            Self::Relay => "relay",
         })
     }
 }

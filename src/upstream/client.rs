@@ -19,7 +19,7 @@ use super::failure::Failure;
 use super::names::Names;
 use super::outgoing::{Outgoing, Shared, Watch};
 use super::paths::Paths;
-use super::room::{Full, Probe, Room};
+use super::room::{Full, Probe, Room, Subscription};
 use crate::clock::Moment;
 use crate::config::{self, UpstreamAddress, UpstreamHttp};
 use crate::http::Body;
@@ -49,6 +49,11 @@ struct Node {
     upgrades: Client<Connector, Outgoing>,
     /// For probes: their connections have places of their own.
     probes: Client<Connector, Outgoing>,
+    /// For subscriptions, which would use up a connection of HTTP/2 for all others: as many as are
+    /// needed for each to have few.
+    subscriptions: Box<[Client<Connector, Outgoing>]>,
+    /// The same, for subscriptions over a WebSocket.
+    sockets: Client<Connector, Outgoing>,
     scheme: Scheme,
     authority: Authority,
     protocol: Protocol,
@@ -136,9 +141,12 @@ impl Upstream {
         &self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, Failure> {
+        let is_subscription = request.extensions().get::<Subscription>().is_some();
         let result = self.send_to_first_reachable(request).await;
         match &result {
             Ok(_) => self.health.recover(Part::Upstream),
+            // Some servers answer only once there is something to tell.
+            Err(Failure::Silent(_)) if is_subscription => {}
             Err(failure) if failure.is_upstreams() => self.note(failure),
             Err(_) => {}
         }
@@ -242,10 +250,17 @@ impl Node {
         let patience = settings.connect_timeout;
         let connector = |tls, places| Connector::new(address, tls, patience, places);
         let upgrades = pool.build(connector(tls_http1, room.for_requests())?);
+        let sockets = pool.build(connector(tls_http1, room.for_subscriptions())?);
         pool.http2_only(protocol == Protocol::Http2);
         let anonymous = pool.build(connector(tls, room.for_requests())?);
         let client = pool.build(connector(tls, room.for_requests())?);
         let probes = pool.build(connector(tls, room.for_probes())?);
+        let pools = match protocol {
+            Protocol::Http1 => 1,
+            _ => settings.relay_connections.div_ceil(Subscription::TOGETHER),
+        };
+        let subscription = connector(tls, room.for_subscriptions())?;
+        let subscriptions = (0..pools).map(|_| pool.build(subscription.clone())).collect();
         let scheme = if address.tls { Scheme::HTTPS } else { Scheme::HTTP };
         let name = address.authority.clone();
         let authority = Authority::try_from(name.as_str())
@@ -256,6 +271,8 @@ impl Node {
             anonymous,
             upgrades,
             probes,
+            subscriptions,
+            sockets,
             scheme,
             authority,
             protocol,
@@ -296,11 +313,19 @@ impl Node {
 
     /// The connections that a request may use, and what they speak.
     fn pool_for(&self, request: &Request<Body>) -> (&Client<Connector, Outgoing>, Protocol) {
-        let headers = request.headers();
+        let (headers, extensions) = (request.headers(), request.extensions());
+        if let Some(Subscription(place)) = extensions.get() {
+            if headers.contains_key(UPGRADE) {
+                return (&self.sockets, Protocol::Http1);
+            }
+            let pools = self.subscriptions.len().max(1);
+            let pool = self.subscriptions.get(place / Subscription::TOGETHER % pools);
+            return (pool.unwrap_or(&self.client), self.protocol);
+        }
         let carries_credential =
             [AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name));
         match carries_credential {
-            _ if request.extensions().get::<Probe>().is_some() => (&self.probes, self.protocol),
+            _ if extensions.get::<Probe>().is_some() => (&self.probes, self.protocol),
             _ if headers.contains_key(UPGRADE) => (&self.upgrades, Protocol::Http1),
             true => (&self.client, self.protocol),
             false => (&self.anonymous, self.protocol),

@@ -20,10 +20,11 @@ mod outgoing;
 mod paths;
 mod room;
 mod session;
+mod subscribe;
 
 pub use client::Upstream;
 pub use connect::TlsError;
 pub use failure::Failure;
 pub use paths::Paths;
-pub use room::{Probe, Room};
+pub use room::{Kept, Probe, Room, Subscription};
 pub use session::Fetched;

@@ -3,7 +3,8 @@
 //!
 //! A place is taken of those kept for the purpose, and when these are used up of those of the next
 //! purpose: probes before requests, requests before connections of clients. So clients never take the
-//! last descriptor, and live streams learn of changes whatever is forwarded.
+//! last descriptor, and live streams learn of changes whatever is forwarded. A subscription to upstream's
+//! own push takes a place kept for it or of a client's connection, never one of requests or probes.
 //!
 //! When full: a connection waits for `upstream.connect_timeout`, unless another in the pool becomes
 //! free first; then its request is answered 503.
@@ -18,14 +19,26 @@ pub struct Room {
     clients: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     probes: Arc<Semaphore>,
+    subscriptions: Arc<Semaphore>,
+}
+
+/// Places kept for each purpose.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "each is its name's")]
+pub struct Kept {
+    pub requests: usize,
+    pub probes: usize,
+    pub subscriptions: usize,
 }
 
 impl Room {
-    /// `requests` and `probes` are places kept for each; `clients` are those of clients' connections.
+    /// `clients` are the places of clients' connections.
     #[must_use]
-    pub fn new(clients: Arc<Semaphore>, requests: usize, probes: usize) -> Self {
-        let [requests, probes] = [requests, probes].map(|kept| Arc::new(Semaphore::new(kept)));
-        Self { clients, requests, probes }
+    pub fn new(clients: Arc<Semaphore>, kept: Kept) -> Self {
+        let Kept { requests, probes, subscriptions } = kept;
+        let [requests, probes, subscriptions] = [requests, probes, subscriptions]
+            .map(|kept| Arc::new(Semaphore::new(kept.min(Semaphore::MAX_PERMITS))));
+        Self { clients, requests, probes, subscriptions }
     }
 
     pub(super) fn for_requests(&self) -> Places {
@@ -34,6 +47,10 @@ impl Room {
 
     pub(super) fn for_probes(&self) -> Places {
         Places { kept: Arc::clone(&self.probes), next: Arc::clone(&self.requests) }
+    }
+
+    pub(super) fn for_subscriptions(&self) -> Places {
+        Places { kept: Arc::clone(&self.subscriptions), next: Arc::clone(&self.clients) }
     }
 
     /// Idle connections of one pool: those of others find a place beside them.
@@ -45,7 +62,9 @@ impl Room {
 /// Room for as many as come.
 impl Default for Room {
     fn default() -> Self {
-        Self::new(Arc::new(Semaphore::new(0)), Semaphore::MAX_PERMITS, Semaphore::MAX_PERMITS)
+        let most = Semaphore::MAX_PERMITS;
+        let kept = Kept { requests: most, probes: most, subscriptions: most };
+        Self::new(Arc::new(Semaphore::new(0)), kept)
     }
 }
 
@@ -78,3 +97,13 @@ pub(super) struct Full;
 /// Marks a request that asks for changes on behalf of live streams: it has places of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe;
+
+/// Marks a request whose response never ends, with its place among those that are under way, counted
+/// from 0: HTTP/2 connections are shared by [`Subscription::TOGETHER`] of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscription(pub usize);
+
+impl Subscription {
+    /// Below the least number of streams that a server should allow on a connection (RFC 9113 §6.5.2).
+    pub(super) const TOGETHER: usize = 64;
+}

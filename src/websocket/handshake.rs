@@ -16,7 +16,7 @@ use crate::http::{Body, reply};
 use crate::jmap::problem::Problem;
 
 /// The subprotocol that both must name (W4).
-const JMAP: &str = "jmap";
+pub const JMAP: &str = "jmap";
 
 /// RFC 6455 §1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -81,9 +81,14 @@ fn key(request: &Parts) -> Result<HeaderValue, Box<Response<Body>>> {
     if !STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16) {
         return Err(bad_request("Sec-WebSocket-Key must be 16 octets in base64"));
     }
-    let proof = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), GUID].concat());
-    let proof = HeaderValue::try_from(STANDARD.encode(proof));
+    let proof = HeaderValue::try_from(proof(key.as_bytes()));
     proof.map_err(|_| bad_request("Sec-WebSocket-Key cannot be answered"))
+}
+
+/// `Sec-WebSocket-Accept` for this `Sec-WebSocket-Key`.
+#[must_use]
+pub fn proof(key: &[u8]) -> String {
+    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat()))
 }
 
 impl Handshake {

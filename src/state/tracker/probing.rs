@@ -3,12 +3,12 @@
 //! Sending it, its budget and its retries belong to `probe`.
 
 use crate::clock::Moment;
-use crate::state::fact::{Exchange, Observer};
+use crate::state::fact::{AccountKey, Exchange, Observer};
 use crate::state::types::{EMAIL, only};
 
-use super::Outcome;
 use super::account::{Account, Effects, Taken};
 use super::response::Answers;
+use super::{Outcome, Tracker};
 
 /// Whether upstream is being asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -133,5 +133,12 @@ impl Account {
             probe = false;
         }
         Outcome { published: fx.published, probe, settled: fx.settled, split: fx.split }
+    }
+}
+
+impl Tracker {
+    /// Notifications about one account may have been lost, as [`Tracker::gap`] has it for all.
+    pub fn gap_of(&mut self, key: &AccountKey, now: Moment) -> Outcome {
+        self.with(key, |account, _, fx| account.gap(now, fx))
     }
 }

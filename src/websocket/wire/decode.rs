@@ -1,4 +1,4 @@
-//! Frames and messages from a client (RFC 6455 §5), server side. Says what came; what to answer is
+//! Frames and messages from a client, or from a server (RFC 6455 §5). Says what came; what to answer is
 //! the caller's affair.
 
 use std::io::{Cursor, Write as _};
@@ -65,19 +65,34 @@ pub struct Limits {
     pub fragments: usize,
 }
 
-/// Reads what a client sends. Between messages it holds nothing on the heap.
+/// Who sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// Masks all it sends.
+    Client { deflate: bool },
+    /// Masks nothing (RFC 6455 §5.1), and was offered no compression.
+    Server,
+}
+
+/// Reads what the other side sends. Between messages it holds nothing on the heap.
 #[derive(Debug)]
 pub struct Decoder {
     partial: Option<Box<Partial>>,
-    deflate: bool,
+    peer: Peer,
     ended: bool,
 }
 
 impl Decoder {
-    /// A decoder for a connection whose handshake agreed to `deflate`.
+    /// A decoder of what a client sends whose handshake agreed to `deflate`.
     #[must_use]
     pub fn new(deflate: Option<Deflate>) -> Self {
-        Self { partial: None, deflate: deflate.is_some(), ended: false }
+        Self { partial: None, peer: Peer::Client { deflate: deflate.is_some() }, ended: false }
+    }
+
+    /// A decoder of what a server sends.
+    #[must_use]
+    pub fn of_server() -> Self {
+        Self { partial: None, peer: Peer::Server, ended: false }
     }
 
     /// Reads on, up to the next thing that came. `bytes` is advanced by what was used; `None`, when
@@ -85,7 +100,7 @@ impl Decoder {
     /// fault everything is swallowed.
     ///
     /// # Errors
-    /// The client broke the protocol or a limit; the connection must be failed.
+    /// The other side broke the protocol or a limit; the connection must be failed.
     pub fn next(&mut self, bytes: &mut &[u8], limits: &Limits) -> Result<Option<Incoming>, Fault> {
         if self.ended {
             *bytes = &[];
@@ -94,7 +109,7 @@ impl Decoder {
             return Ok(None);
         }
         let partial = self.partial.get_or_insert_default();
-        let read = partial.read(bytes, self.deflate, limits);
+        let read = partial.read(bytes, self.peer, limits);
         self.ended = matches!(read, Err(_) | Ok(Some(Incoming::Close(_))));
         if self.ended || partial.is_idle() {
             self.partial = None;
@@ -133,14 +148,14 @@ impl Partial {
     fn read(
         &mut self,
         bytes: &mut &[u8],
-        deflate: bool,
+        peer: Peer,
         limits: &Limits,
     ) -> Result<Option<Incoming>, Fault> {
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
                 None => match self.head.read(bytes)? {
-                    Some((header, length)) => self.admit(&header, length, deflate, limits)?,
+                    Some((header, length)) => self.admit(&header, length, peer, limits)?,
                     None => return Ok(None),
                 },
             };
@@ -160,12 +175,16 @@ impl Partial {
         &mut self,
         header: &FrameHeader,
         length: u64,
-        deflate: bool,
+        peer: Peer,
         limits: &Limits,
     ) -> Result<Frame, Fault> {
-        let Some(mask) = header.mask else {
-            return Err(Fault::protocol("frame is not masked"));
+        let mask = match (peer, header.mask) {
+            (Peer::Client { .. }, Some(mask)) => mask,
+            (Peer::Client { .. }, None) => return Err(Fault::protocol("frame is not masked")),
+            (Peer::Server, None) => [0; 4],
+            (Peer::Server, Some(_)) => return Err(Fault::protocol("frame is masked")),
         };
+        let deflate = peer == Peer::Client { deflate: true };
         // RSV1 marks the first frame of a compressed message (RFC 7692 §6).
         let starts = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
         if header.rsv2 || header.rsv3 || header.rsv1 && !(starts && deflate) {

@@ -1,4 +1,5 @@
-//! Frames to a client (RFC 6455 §5): unmasked, one for each message.
+//! Frames to a client (RFC 6455 §5): unmasked, one for each message; and what makes them frames to a
+//! server.
 
 use bytes::Bytes;
 use tungstenite::protocol::frame::FrameHeader;
@@ -6,6 +7,7 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use super::MAX_CONTROL;
 use super::deflate::Deflate;
+use super::mask::unmask;
 
 /// Bytes of a server's frame header at most (RFC 6455 §5.2).
 const MAX_HEADER: usize = 10;
@@ -54,6 +56,25 @@ pub fn close(code: CloseCode, reason: &str) -> Bytes {
     let reason = reason.get(..end.min(reason.len())).unwrap_or(reason);
     let payload = [&u16::from(code).to_be_bytes(), reason.as_bytes()].concat();
     control(Control::Close, &payload)
+}
+
+/// The same frame as a client sends it (RFC 6455 §5.3). Nobody may be able to foretell `mask`.
+#[must_use]
+pub fn masked(frame: &[u8], mask: [u8; 4]) -> Bytes {
+    let size = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => MAX_HEADER,
+        _ => 2,
+    };
+    let (header, payload) = frame.split_at_checked(size).unwrap_or((frame, &[]));
+    let mut masked = [header, &mask, payload].concat();
+    if let Some(length) = masked.get_mut(1) {
+        *length |= 0x80;
+    }
+    let payload = masked.get_mut(size + mask.len()..).unwrap_or_default();
+    // To mask and to unmask is the same.
+    unmask(payload, &mut mask.clone());
+    masked.into()
 }
 
 fn control(control: Control, payload: &[u8]) -> Bytes {

@@ -15,7 +15,7 @@
 
 pub use decode::{Decoder, Fault, Incoming, Limits};
 pub use deflate::{Deflate, MIN_DEFLATE};
-pub use encode::{binary, binary_deflated, close, ping, pong, text, text_deflated};
+pub use encode::{binary, binary_deflated, close, masked, ping, pong, text, text_deflated};
 pub use negotiate::negotiate;
 pub use tungstenite::protocol::frame::coding::CloseCode;
 

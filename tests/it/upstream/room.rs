@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{Request, StatusCode};
 use jmap_push_proxy::config::Config;
 use jmap_push_proxy::http::Body;
-use jmap_push_proxy::upstream::{self, Probe, Room};
+use jmap_push_proxy::upstream::{self, Failure, Kept, Probe, Room, Subscription};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -29,7 +29,8 @@ impl Held {
         let mut settings = Config::default().upstream;
         settings.addresses = vec![address_of(upstream.address)];
         settings.connect_timeout = Duration::from_millis(200);
-        let room = Room::new(Arc::clone(clients), requests, probes);
+        let kept = Kept { requests, probes, subscriptions: 1 };
+        let room = Room::new(Arc::clone(clients), kept);
         let behind = upstream::Upstream::new(settings, Arc::default(), &room).unwrap();
         Self { upstream, behind: Arc::new(behind), gate }
     }
@@ -96,4 +97,16 @@ async fn connections_beyond_those_that_are_kept_take_the_places_of_clients() {
     let held = Held::start(&clients, 2, 1).await;
     let _taken = held.take(4).await;
     assert_eq!(clients.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn subscriptions_take_their_own_places_and_those_of_clients_and_no_others() {
+    let clients = Arc::new(Semaphore::new(1));
+    let held = Held::start(&clients, 2, 1).await;
+    let subscribe = || held.behind.subscribe(request("bob"), Subscription(0));
+    let (first, second) = (subscribe().await.unwrap(), subscribe().await.unwrap());
+    assert_eq!((first.status(), clients.available_permits()), (StatusCode::OK, 0));
+    assert!(matches!(subscribe().await, Err(Failure::Full(_))));
+    assert_eq!(held.behind.forward(request("bob")).await.status(), 200);
+    drop((first, second));
 }

@@ -101,6 +101,7 @@ impl Parts {
                 api_path: "/".to_owned(),
                 session_state: String::new(),
                 limits: CoreLimits::default(),
+                push: Arc::default(),
                 credentials: Arc::new(Credentials::from_headers(&HeaderMap::new())),
             }),
             engine: Engine::new(config.event_source, usize::MAX, drain, metrics),

@@ -36,3 +36,26 @@ fn a_compressed_frame_has_a_header_of_the_size_it_needs() {
         assert_eq!(inflated.as_deref(), Ok(numbers.as_bytes()));
     }
 }
+
+#[test]
+fn what_a_client_sends_is_what_a_server_reads() {
+    for length in [0, 1, 125, 126, 65_535, 65_536, 100_000] {
+        let payload = "x".repeat(length);
+        let sent = masked(&text(payload.as_bytes()), [1, 2, 3, 4]);
+        assert_eq!(Read::whole(None, &sent).incoming, [said(&payload)]);
+    }
+    let sent = masked(&pong(b"a"), [5, 6, 7, 8]);
+    assert_eq!(Read::whole(None, &sent).incoming, [Incoming::Pong]);
+}
+
+#[test]
+fn what_a_server_sends_is_read_and_must_not_be_masked() {
+    let read = |bytes: &[u8]| Read::from(Decoder::of_server(), &LIMITS, bytes.chunks(3));
+    let sent = [text(b"hello"), ping(b"a"), close(CloseCode::Normal, "")].concat();
+    let expected =
+        [said("hello"), Incoming::Ping(b"a"[..].into()), Incoming::Close(Some(CloseCode::Normal))];
+    assert_eq!(read(&sent).incoming, expected);
+    // RFC 6455 §5.1: "A client MUST close a connection if it detects a masked frame."
+    let fault = read(&masked(&text(b"hello"), [1, 2, 3, 4])).fault.expect("a fault");
+    assert_eq!(fault.reason, "frame is masked");
+}

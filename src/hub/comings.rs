@@ -1,0 +1,53 @@
+//! Credentials whose live streams came, went, want something else, or were taken for somebody else,
+//! until one who follows them takes note.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::auth::CredentialKey;
+
+/// A set, not a queue: a credential stands in it once. Bounded by the credentials that come between two
+/// looks, and empty while nobody follows.
+#[derive(Debug, Default)]
+pub struct Comings {
+    /// `None` while nobody follows.
+    changed: Mutex<Option<HashSet<CredentialKey>>>,
+    ready: Notify,
+}
+
+impl Comings {
+    /// Begins to note them. There is one who follows.
+    pub fn follow(&self) {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+    }
+
+    /// Something about this credential's streams has changed; [`Hub::live_by`](super::Hub::live_by) says
+    /// what it is now.
+    pub(super) fn note(&self, credential: CredentialKey) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        if changed.as_mut().is_some_and(|changed| changed.insert(credential)) {
+            self.ready.notify_one();
+        }
+    }
+
+    /// Waits until something has changed, and takes all of it.
+    ///
+    /// Cancel safety: nothing is taken before it is returned.
+    pub async fn take(&self) -> HashSet<CredentialKey> {
+        loop {
+            let ready = self.ready.notified();
+            let taken = self.taken();
+            if !taken.is_empty() {
+                return taken;
+            }
+            ready.await;
+        }
+    }
+
+    fn taken(&self) -> HashSet<CredentialKey> {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+}
