@@ -26,6 +26,8 @@ mod notify;
 #[cfg(test)]
 mod redis;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod support;

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
+use tokio::sync::mpsc;
 
 use super::{Broken, Inner};
 
@@ -19,7 +20,12 @@ pub(crate) struct Frames {
     trailers: Option<HeaderMap>,
     /// Polls until the connection breaks, if it does.
     breaks_in: Option<u8>,
+    /// What follows as it is said, until nobody can say more.
+    live: Option<Said>,
 }
+
+/// What is said to a stream.
+type Said = Arc<Mutex<mpsc::Receiver<Bytes>>>;
 
 impl Frames {
     /// A whole body.
@@ -36,6 +42,11 @@ impl Frames {
     /// Trailers after what is there.
     pub(crate) fn with_trailers(self, trailers: HeaderMap) -> Self {
         Self { trailers: Some(trailers), ..self }
+    }
+
+    /// A body that comes as it is said.
+    pub(super) fn live(said: Said) -> Self {
+        Self { live: Some(said), ..Self::default() }
     }
 
     /// A body that lacks its end: the connection breaks once what is there was sent.
@@ -55,6 +66,10 @@ impl http_body::Body for Frames {
         if let Some(frame) = self.frames.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(frame))));
         }
+        if let Some(said) = &self.live {
+            let next = said.lock().unwrap().poll_recv(cx);
+            return next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))));
+        }
         match self.breaks_in {
             None => Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
             // hyper sends what it has when it has to wait.
@@ -68,7 +83,8 @@ impl http_body::Body for Frames {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.frames.is_empty() && self.breaks_in.is_none() && self.trailers.is_none()
+        let is_whole = self.breaks_in.is_none() && self.live.is_none();
+        self.frames.is_empty() && is_whole && self.trailers.is_none()
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::push::Push;
 use crate::support::ledger::Ledger;
 
 /// The types the fake knows, by capability.
@@ -53,6 +54,8 @@ pub(crate) struct Mail {
     pub(crate) has_one_counter: bool,
     /// `maxSizeRequest` of the Session.
     pub(crate) max_size_request: u32,
+    /// What upstream tells by itself.
+    pub(crate) push: Push,
 }
 
 /// The id of a user's own account.
@@ -77,6 +80,7 @@ impl Mail {
             has_views,
             has_one_counter: false,
             max_size_request: 10_000_000,
+            push: Push::default(),
         };
         for user in users {
             mail.share(user, &account_of(user));
@@ -118,6 +122,7 @@ impl Mail {
     }
 
     /// The accounts that a user may see, by id.
+    #[expect(dead_code, reason = "for simulations")]
     pub(crate) fn accounts_of(&self, user: &str) -> Vec<String> {
         self.users[user].accounts.keys().cloned().collect()
     }
@@ -170,6 +175,10 @@ impl Mail {
 
     fn write(&mut self, account: &str, data_type: &str, added: bool) -> String {
         let now = self.accounts[account].states[data_type].now;
+        self.push_change(account, data_type, now);
+        if added {
+            self.push_change(account, "EmailDelivery", now);
+        }
         let views: Vec<Option<&str>> = match self.has_views {
             true => self.users.keys().map(|user| Some(user.as_str())).collect(),
             false => vec![None],
@@ -183,6 +192,16 @@ impl Mail {
             }
         }
         now.to_string()
+    }
+
+    fn push_change(&mut self, account: &str, data_type: &str, now: u32) {
+        for (name, user) in &self.users {
+            let ids = user.accounts.iter().filter(|(_, held)| *held == account);
+            for (id, _) in ids {
+                let state = if self.has_views { format!("{name}-{now}") } else { now.to_string() };
+                self.push.changed(name, id, data_type, &state);
+            }
+        }
     }
 
     /// A mail arrives.
@@ -240,7 +259,7 @@ impl Mail {
             });
             (id.clone(), account)
         });
-        json!({
+        let mut session = json!({
             "capabilities": capabilities(core),
             "accounts": Value::Object(accounts.collect()),
             "primaryAccounts": { "urn:ietf:params:jmap:mail": account_of(user) },
@@ -249,7 +268,15 @@ impl Mail {
             "downloadUrl": "/jmap/download/{accountId}/{blobId}/{name}?type={type}",
             "uploadUrl": "/jmap/upload/{accountId}/",
             "state": self.session_state(user),
-        })
+        });
+        if let Some(template) = &self.push.template {
+            session["eventSourceUrl"] = json!(template);
+        }
+        if let Some(url) = &self.push.socket {
+            let socket = json!({ "url": url, "supportsPush": true });
+            session["capabilities"]["urn:ietf:params:jmap:websocket"] = socket;
+        }
+        session
     }
 
     fn session_state(&self, user: &str) -> String {

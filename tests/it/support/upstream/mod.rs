@@ -4,6 +4,7 @@
 mod door;
 mod frames;
 mod mail;
+mod push;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -20,7 +21,8 @@ use tokio::task::JoinHandle;
 pub(crate) use door::Door;
 pub(crate) use frames::Frames;
 use frames::Sending;
-pub(crate) use mail::{Mail, account_of, calls};
+pub(crate) use mail::{Mail, account_of};
+pub(crate) use push::{EVENTS, SOCKET, TEMPLATE};
 
 use super::wait::until;
 
@@ -250,6 +252,11 @@ async fn answer(
     inner: &Arc<Mutex<Inner>>,
     request: Request<Incoming>,
 ) -> Result<Response<Sending>, Ended> {
+    if push::is_handshake(&request) {
+        return Ok(
+            push::upgrade(inner, request).map(|frames| sending(inner, frames, SOCKET.into()))
+        );
+    }
     let seen = read(inner, request).await?;
     let (mut response, fault) = {
         let mut inner = inner.lock().unwrap();
@@ -259,8 +266,11 @@ async fn answer(
     if let Some(fault) = fault {
         response = spoil(response, fault).await?;
     }
-    let inner = Arc::clone(inner);
-    Ok(response.map(|frames| Sending { frames, path: seen.path, inner }))
+    Ok(response.map(|frames| sending(inner, frames, seen.path)))
+}
+
+fn sending(inner: &Arc<Mutex<Inner>>, frames: Frames, path: String) -> Sending {
+    Sending { frames, path, inner: Arc::clone(inner) }
 }
 
 async fn read(inner: &Mutex<Inner>, request: Request<Incoming>) -> Result<Seen, Ended> {
@@ -314,6 +324,9 @@ impl Inner {
                 .header(header::CONTENT_TYPE, "text/plain");
             return (challenge.body(Frames::of("who are you?")).unwrap(), None);
         };
+        if seen.method == Method::GET && seen.path.starts_with(EVENTS) {
+            return (self.mail.push.open(user, seen), None);
+        }
         let mut called = vec![seen.path.clone(), format!("{user} {}", seen.path)];
         let answer = match (&seen.method, seen.path.as_str()) {
             (&Method::GET, SESSION) => self.mail.session(user),
