@@ -95,6 +95,12 @@ pub struct Place {
 }
 
 impl Push {
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_offered(&self) -> bool {
+        self.event_source.is_some() || self.web_socket.is_some()
+    }
+
     /// Reads it of a Session that was found at `base`.
     fn new(session: &Session, base: &str) -> Self {
         let api = authority_of(&session.api_url);

@@ -62,8 +62,8 @@ pub enum Verdict {
 }
 
 impl Ended {
-    /// Every [`Self::label`], so that each has its series before it happens.
-    pub const LABELS: [&str; 9] = [
+    /// Every [`Self::label`] of what can come to its end, so that each has its series before it happens.
+    pub const LABELS: [&str; 8] = [
         "not_served",
         "refused",
         "trouble",
@@ -72,16 +72,14 @@ impl Ended {
         "closed",
         "broken",
         "silent",
-        "full",
     ];
 
     /// The metric label: a closed set.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
-            Self::NotOffered | Self::Elsewhere(_) | Self::NotServed(_) | Self::NoStream => {
-                "not_served"
-            }
+            Self::NotOffered => "not_offered",
+            Self::Elsewhere(_) | Self::NotServed(_) | Self::NoStream => "not_served",
             Self::Refused(_) => "refused",
             Self::Trouble(_) => "trouble",
             Self::Unreachable => "unreachable",

@@ -109,7 +109,10 @@ impl Relay {
     /// Somebody's streams came or went.
     fn look(&mut self, credential: CredentialKey) {
         let now = Moment::now();
-        let ended = match self.wiring.hub.live_by(credential) {
+        let live = self.wiring.hub.live_by(credential);
+        // Most servers have no push, and it is no trouble: nobody need wait for it.
+        let live = live.filter(|principal| self.is_demanded || principal.push.is_offered());
+        let ended = match live {
             Some(principal) => self.roster.came(credential, principal, now),
             None => self.roster.gone(credential, now),
         };
@@ -195,9 +198,11 @@ impl Relay {
 
     fn lost(&mut self, whose: (PrincipalId, u64), farewell: Farewell) {
         tracing::debug!(why = %farewell.ended, "upstream's push is not heard for a user");
-        self.metrics.relay_ends.get_or_create(&[("why", farewell.ended.label())]).inc();
+        if farewell.ended != Ended::NotOffered {
+            self.metrics.relay_ends.get_or_create(&[("why", farewell.ended.label())]).inc();
         if matches!(farewell.ended, Ended::Broken | Ended::Silent) {
             self.wiring.hub.unheard();
+        }
         }
         self.trouble = Some(farewell.ended.clone());
         self.roster.ended(whose, farewell, Moment::now(), rand::random());
@@ -228,8 +233,6 @@ impl Relay {
         }
         self.said.push(ended.label());
         match ended {
-            // Most servers have none, and need none.
-            Ended::NotOffered => {}
             Ended::Full(_) | Ended::Elsewhere(_) => {
                 tracing::warn!(why = %ended, remedy = ended.remedy(), "upstream's own push is not heard for all");
             }

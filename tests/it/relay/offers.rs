@@ -49,6 +49,8 @@ async fn what_is_not_served_is_asked_for_once_and_by_one() {
     for canned in [status(204), status(404), status(405), page] {
         let rig = answering(UpstreamPush::Auto, canned).await;
         assert_eq!(asked(&rig).await, 1);
+        let ends = rig.metrics.relay_ends.get_or_create(&[("why", "not_served")]).get();
+        assert_eq!(ends, 1);
         assert!(rig.troubles().is_empty(), "nobody demands it");
         rig.end().await;
     }
