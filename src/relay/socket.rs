@@ -188,3 +188,77 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.carrier.flush().await.map_err(|_| Ended::Broken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio::time::{Duration, Instant};
+
+    use super::*;
+    use crate::websocket::wire::{CloseCode, close};
+
+    /// How listening to a server that does this ends, after how long, and how much was heard.
+    async fn listened<F>(server: impl FnOnce(DuplexStream) -> F) -> (Ended, Duration, usize)
+    where
+        F: Future<Output = ()>,
+    {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let (began, mut heard) = (Instant::now(), 0);
+        let listening = async {
+            let farewell = Socket::new(ours).listen(|_| heard += 1).await;
+            (farewell.ended, began.elapsed())
+        };
+        let ((ended, took), ()) = tokio::join!(listening, server(theirs));
+        (ended, took, heard)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_answers_no_pings_is_given_up() {
+        let (ended, took, _) = listened(async |mut server| {
+            let mut pings = Vec::new();
+            server.read_to_end(&mut pings).await.unwrap();
+            assert!(!pings.is_empty());
+        })
+        .await;
+        assert_eq!((ended, took), (Ended::Silent, 3 * PING));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_answers_pings_may_be_silent_otherwise() {
+        let (ended, took, _) = listened(async |mut server| {
+            let mut ping = [0; 10];
+            for _ in 0..10 {
+                // Two bytes of header, four of mask, four of payload.
+                server.read_exact(&mut ping).await.unwrap();
+                server.write_all(&pong(b"")).await.unwrap();
+            }
+        })
+        .await;
+        assert_eq!((ended, took), (Ended::Closed, 10 * PING));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_heard_in_any_pieces_until_it_closes() {
+        let change = text(br#"{"@type":"StateChange","changed":{"a":{"Email":"1"}}}"#);
+        let frames = [change, ping(b"x"), close(CloseCode::Normal, "")].concat();
+        for size in [1, 7, 1000] {
+            let (ended, _, heard) = listened(async |mut server| {
+                for piece in frames.chunks(size) {
+                    server.write_all(piece).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+            .await;
+            assert_eq!((ended, heard), (Ended::Closed, 1), "{size}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_server_may_send_ends_it() {
+        let (ended, ..) = listened(async |mut server| {
+            server.write_all(&masked(&text(b"{}"), [1, 2, 3, 4])).await.unwrap();
+        })
+        .await;
+        assert_eq!(ended, Ended::Broken);
+    }
+}
