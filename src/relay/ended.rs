@@ -62,19 +62,7 @@ pub enum Verdict {
 }
 
 impl Ended {
-    /// Every [`Self::label`] of what can come to its end, so that each has its series before it happens.
-    pub const LABELS: [&str; 8] = [
-        "not_served",
-        "refused",
-        "trouble",
-        "unreachable",
-        "no_room",
-        "closed",
-        "broken",
-        "silent",
-    ];
-
-    /// The metric label: a closed set.
+    /// The label of `relay_ends`, and what the log tells one kind from another by.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {

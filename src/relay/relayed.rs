@@ -68,9 +68,6 @@ impl Relay {
             UpstreamPush::Relay => true,
             UpstreamPush::Ignore | UpstreamPush::Passthrough => return None,
         };
-        for label in Ended::LABELS {
-            drop(metrics.relay_ends.get_or_create(&[("why", label)]));
-        }
         wiring.hub.comings().follow();
         Some(Self {
             roster: Roster::new(settings.relay_connections),

@@ -128,7 +128,7 @@ metrics! {
     relays_waiting: Gauge = "relays_waiting", "Users who wait for that because as many as are allowed are listened for already";
     relay_events: Count = "relay_events", "State changes that upstream's own push has told of";
     relay_events_bad: Count = "relay_events_bad", "Events of upstream's own push that could not be understood, each followed by a probe";
-    relay_ends: CountBy = "relay_ends", "Ends of listening to upstream's own push, or of attempts at it, label why";
+    relay_ends: CountBy = "relay_ends", "Ends of listening to upstream's own push, or of attempts at it, label why", "why" in ["not_served", "refused", "trouble", "unreachable", "no_room", "closed", "broken", "silent"];
     redis_up: Gauge = "redis_up", "1 while the Redis link carries notifications and its heartbeat comes back";
     redis_connects: Count = "redis_connects", "Times the Redis link was established";
     redis_faults: CountBy = "redis_faults", "Failures of the Redis link, label fault: what failed";

@@ -95,7 +95,6 @@ async fn every_metric_is_shown_and_documented() {
     let (metrics, mut known) = (Metrics::default(), String::new());
     drop(metrics.redis_faults.get_or_create(&[("fault", "any")]));
     drop(metrics.notices.get_or_create(&[("source", "any")]));
-    drop(metrics.relay_ends.get_or_create(&[("why", "any")]));
     encode(&mut known, &metrics.registry()).unwrap();
     assert_eq!(descriptions(&shown), descriptions(&known));
     assert!(shown.ends_with("# EOF\n"));
