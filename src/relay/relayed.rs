@@ -197,9 +197,9 @@ impl Relay {
         tracing::debug!(why = %farewell.ended, "upstream's push is not heard for a user");
         if farewell.ended != Ended::NotOffered {
             self.metrics.relay_ends.get_or_create(&[("why", farewell.ended.label())]).inc();
-        if matches!(farewell.ended, Ended::Broken | Ended::Silent) {
-            self.wiring.hub.unheard();
-        }
+            if matches!(farewell.ended, Ended::Broken | Ended::Silent) {
+                self.wiring.hub.unheard();
+            }
         }
         self.trouble = Some(farewell.ended.clone());
         self.roster.ended(whose, farewell, Moment::now(), rand::random());

@@ -355,5 +355,6 @@ fn principal(session: &Value) -> Arc<Principal> {
         limits: session.core_limits(),
         credentials: Arc::new(Credentials::from_headers(&HeaderMap::new())),
         username: session.username,
+        push: Arc::default(),
     })
 }

@@ -122,7 +122,6 @@ impl Mail {
     }
 
     /// The accounts that a user may see, by id.
-    #[expect(dead_code, reason = "for simulations")]
     pub(crate) fn accounts_of(&self, user: &str) -> Vec<String> {
         self.users[user].accounts.keys().cloned().collect()
     }

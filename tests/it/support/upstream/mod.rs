@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 pub(crate) use door::Door;
 pub(crate) use frames::Frames;
 use frames::Sending;
-pub(crate) use mail::{Mail, account_of};
+pub(crate) use mail::{Mail, account_of, calls};
 pub(crate) use push::{EVENTS, SOCKET, TEMPLATE};
 
 use super::wait::until;
