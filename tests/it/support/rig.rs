@@ -30,7 +30,8 @@ pub(crate) struct Rig {
     pub(crate) metrics: Metrics,
     /// Boxed: futures hold rigs by value.
     pub(crate) config: Box<Config>,
-    running: Running,
+    /// Boxed, too.
+    running: Box<Running>,
 }
 
 impl Rig {
@@ -58,14 +59,14 @@ impl Rig {
             address,
             metrics: running.metrics.clone(),
             config: Box::new(config),
-            running,
+            running: Box::new(running),
         }
     }
 
     /// Another process with the same settings takes the place of this one.
     pub(crate) async fn restart(&mut self) {
         let (running, address) = start(&self.config);
-        let old = std::mem::replace(&mut self.running, running);
+        let old = std::mem::replace(&mut *self.running, running);
         (self.address, self.metrics) = (address, self.running.metrics.clone());
         stop(old, std::future::ready(())).await;
     }
@@ -93,12 +94,12 @@ impl Rig {
 
     /// Ends the proxy at once; nothing of it may be left.
     pub(crate) async fn end(self) {
-        stop(self.running, std::future::ready(())).await;
+        stop(*self.running, std::future::ready(())).await;
     }
 
     /// Ends the proxy in order.
     pub(crate) async fn drain(self) {
-        stop(self.running, std::future::pending()).await;
+        stop(*self.running, std::future::pending()).await;
     }
 
     /// Opens a stream of a user.
