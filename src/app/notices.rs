@@ -11,6 +11,7 @@ use crate::notify::Event;
 use crate::notify::cyrus::Rights;
 use crate::notify::message::{Notice, Who};
 use crate::notify::queue::Inbox;
+use crate::state::agreement::PAIRED;
 
 /// How long a count waits for the delivery that it counts: Cyrus sends the two one after the other. Told
 /// apart, the second would come to clients a throttle later.
@@ -19,10 +20,17 @@ const TOGETHER: Duration = Duration::from_millis(2);
 /// Acts on what the sources say, for as long as it is polled.
 pub(super) async fn act(mut inbox: Inbox, hub: Arc<Hub>, authority: Arc<Authority>) {
     let mut ahead = None;
+    let mut look = tokio::time::interval(PAIRED);
     loop {
         let next = match ahead.take() {
             Some(event) => Some(event),
-            None => inbox.next().await,
+            None => tokio::select! {
+                event = inbox.next() => event,
+                _ = look.tick() => {
+                    hub.collect_owed();
+                    continue;
+                }
+            },
         };
         let Some(mut event) = next else { return };
         if let Event::Mail { account, modseq: Some(_), delivery } = &mut event

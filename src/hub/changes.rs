@@ -7,7 +7,7 @@ use super::probes::Reason;
 use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::jmap::id::{AccountId, DataType, State};
-use crate::state::agreement::count_of;
+use crate::state::agreement::{Worth, count_of};
 use crate::state::fact::{AccountKey, Exchange, Fact, Observer, Probed};
 use crate::state::tracker::{Outcome, Tracker};
 use crate::state::types::EMAIL;
@@ -47,11 +47,10 @@ pub struct ProbeSubject {
     pub delivery_since: Option<State>,
 }
 
-/// Whether the known states of a view are counts: only then can another count be compared with them. A
-/// view of a principal's own is one because its states are others.
-fn is_counted(tracker: &Tracker, key: &AccountKey) -> bool {
+/// The known state of `Email` as a count, if it is one: only then can another be compared with it.
+fn known_count(tracker: &Tracker, key: &AccountKey) -> Option<u64> {
     let mut email = tracker.states(key).filter(|known| known.bit == EMAIL);
-    key.scope.is_none() && email.any(|known| count_of(known.state).is_some())
+    email.find_map(|known| count_of(known.state))
 }
 
 /// `count` as a fact about each of `types` of which a smaller one is known.
@@ -135,28 +134,49 @@ impl Hub {
         });
     }
 
-    /// The mail server counted a change of an account's mail (its count after it, unless it tells that
-    /// elsewhere), perhaps a delivery.
+    /// The mail server counted a change of an account's mail (its count after it, unless it tells that in
+    /// another event), perhaps a delivery.
     ///
-    /// While counts have proved to be states, a greater one is as good as a probe's answer.
+    /// While counts have proved to be states, the next one is as good as a probe's answer.
     pub fn counted(&self, account: &AccountId, count: Option<u64>, delivery: bool) {
         let mut inner = self.lock();
         let now = Moment::now();
+        let shared = AccountKey::shared(account.clone());
+        let holds = inner.agreement.holds() && !inner.is_per_user(account);
+        let known = known_count(&inner.tracker, &shared).filter(|_| holds);
+        let worth = match (known, count) {
+            (None, _) => Worth::Doubtful,
+            (Some(known), Some(count)) => inner.agreement.weigh(account, count, known, now),
+            (Some(_), None) if inner.agreement.is_paired(account, now) => Worth::Old,
+            (Some(_), None) => Worth::Doubtful,
+        };
         // Only of who is watched will a probe say anything.
-        let is_watched = inner.tracker.is_watched(&AccountKey::shared(account.clone()));
-        if let Some(count) = count.filter(|_| is_watched) {
+        if let Some(count) = count.filter(|_| inner.tracker.is_watched(&shared)) {
             inner.agreement.told(account, count, now);
         }
-        let holds = inner.agreement.holds() && !inner.is_per_user(account);
         let mail: Vec<DataType> = inner.agreement.types().cloned().collect();
         for key in inner.tracker.views(account) {
-            let outcome = if holds && is_counted(&inner.tracker, &key) {
+            // A view of a principal's own is one because its states are others.
+            let outcome = if worth == Worth::Doubtful || key.scope.is_some() {
+                inner.tracker.hint(&key, Some(&mail), delivery, now)
+            } else {
+                let count = count.filter(|_| worth == Worth::State);
                 let facts = count.map(|count| newer(&inner.tracker, &key, count, &mail));
                 inner.tracker.count(&key, &facts.unwrap_or_default(), delivery, now)
-            } else {
-                inner.tracker.hint(&key, Some(&mail), delivery, now)
             };
             self.notified(&mut inner, &key, outcome, now);
+        }
+    }
+
+    /// Asks about the accounts of which an event told whose count did not come. To be called now and then.
+    pub fn collect_owed(&self) {
+        let (owed, mail): (Vec<AccountId>, Vec<DataType>) = {
+            let mut inner = self.lock();
+            let owed = inner.agreement.owed(Moment::now());
+            (owed, inner.agreement.types().cloned().collect())
+        };
+        if !owed.is_empty() {
+            self.hint(&owed, Some(&mail), false);
         }
     }
 

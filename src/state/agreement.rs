@@ -3,9 +3,16 @@
 //! Cyrus tells an account's mail counter beside its events, and Cyrus 3.6 writes that number as the state
 //! of `Email`, `Mailbox` and `Thread`; other versions write states differently. So it is found out:
 //! each count told is compared with what the next probe says. Once they have agreed often enough, and as
-//! long as they never disagree, a count is as good as a probe's answer, and newer than a smaller one.
+//! long as they never disagree, a count is as good as a probe's answer, and newer than a smaller one: but
+//! only as the next step. One that leaps ahead may be forged, one that falls back may be a restored
+//! backup; both are asked about.
+//!
+//! Cyrus sends most changes as two events, of which one has the count. An event without waits here for its
+//! count ([`Agreement::owed`]): Cyrus drops what is larger than 8 KB, and may be told to send the other
+//! kind alone.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::jmap::id::{AccountId, DataType, State};
@@ -20,7 +27,13 @@ const ENOUGH: u32 = 8;
 /// Counts that wait for a probe.
 ///
 /// When full: all are forgotten, those of accounts that nobody watches any more among them.
-const MAX_OPEN: usize = 1_024;
+const MAX_OPEN: usize = 16_384;
+
+/// The largest step in which a count is believed: as many changes at once as one command makes.
+const STEP: u64 = 10_000;
+
+/// An event without a count has it within this time, before or after.
+pub const PAIRED: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, PartialEq)]
@@ -29,13 +42,29 @@ pub struct Agreement {
     types: [(DataType, u32); TYPES.len()],
     /// The greatest count told of an account, and when: only what is asked later is compared.
     open: HashMap<AccountId, (u64, Moment)>,
+    /// The last count told of an account, and when; for [`PAIRED`] only.
+    last: HashMap<AccountId, (u64, Moment)>,
+    /// Accounts that an event without a count told of, and when.
+    owed: HashMap<AccountId, Moment>,
+}
+
+/// What a count is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// It is known, or was overtaken by one that is.
+    Old,
+    /// It is the state.
+    State,
+    /// Nobody knows: upstream is to be asked.
+    Doubtful,
 }
 
 impl Default for Agreement {
     #[expect(clippy::expect_used, reason = "three names that are data types")]
     fn default() -> Self {
         let unproven = |name| (DataType::parse(name).expect("a data type"), 0);
-        Self { types: TYPES.map(unproven), open: HashMap::new() }
+        let types = TYPES.map(unproven);
+        Self { types, open: HashMap::new(), last: HashMap::new(), owed: HashMap::new() }
     }
 }
 
@@ -60,6 +89,50 @@ impl Agreement {
         if count > *open {
             (*open, *at) = (count, now);
         }
+        self.owed.remove(account);
+        if self.last.len() >= MAX_OPEN {
+            self.last.clear();
+        }
+        let (last, at) = self.last.entry(account.clone()).or_insert((count, now));
+        if count > *last || now.since(*at) > PAIRED {
+            (*last, *at) = (count, now);
+        }
+    }
+
+    /// What a count told just now is worth beside the state that is known.
+    #[must_use]
+    pub fn weigh(&self, account: &AccountId, count: u64, known: u64, now: Moment) -> Worth {
+        if count > known {
+            return if count - known <= STEP { Worth::State } else { Worth::Doubtful };
+        }
+        // Two events of different processes of Cyrus may come in the other order.
+        let overtaken = self
+            .last
+            .get(account)
+            .is_some_and(|(last, at)| *last >= known && *last > count && now.since(*at) <= PAIRED);
+        if count == known || overtaken { Worth::Old } else { Worth::Doubtful }
+    }
+
+    /// An event told of the account without a count. False when its count was told just before, or there
+    /// is no room to wait for it: then ask.
+    #[must_use]
+    pub fn is_paired(&mut self, account: &AccountId, now: Moment) -> bool {
+        if self.last.get(account).is_some_and(|(_, at)| now.since(*at) <= PAIRED) {
+            return true;
+        }
+        let has_room = self.owed.len() < MAX_OPEN;
+        if has_room {
+            self.owed.entry(account.clone()).or_insert(now);
+        }
+        has_room
+    }
+
+    /// The accounts whose count did not come in time: they are asked about.
+    pub fn owed(&mut self, now: Moment) -> Vec<AccountId> {
+        let late = self.owed.extract_if(|_, since| now.since(*since) > PAIRED);
+        let late = late.map(|(account, _)| account).collect();
+        self.last.retain(|_, (_, at)| now.since(*at) <= PAIRED);
+        late
     }
 
     /// What a probe said of the account, sent at that moment. Gives whether counts are no longer believed.
@@ -101,8 +174,6 @@ pub fn count_of(state: &State) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn alice() -> AccountId {
@@ -168,7 +239,8 @@ mod tests {
         agreement.told(&alice(), 7, at(10));
         assert!(!agreement.probed(&alice(), at(9), &answers(["6"; 3])), "it saw less, rightly");
         assert!(!agreement.probed(&alice(), at(11), &answers(["8"; 3])));
-        assert_eq!(agreement, Agreement::default(), "nothing is learnt, nothing is open");
+        assert!(agreement.open.is_empty());
+        assert!(agreement.types.iter().all(|(_, times)| *times == 0), "nothing is learnt");
     }
 
     #[test]
@@ -181,6 +253,39 @@ mod tests {
         assert!(agreement.open.len() <= MAX_OPEN);
         round(&mut agreement, 10, 9, ["9"; 3]);
         assert!(agreement.types.iter().all(|(_, times)| *times == 1));
+    }
+
+    #[test]
+    fn a_count_is_believed_as_the_next_step_only() {
+        let mut agreement = Agreement::default();
+        agreement.told(&alice(), 57, at(10));
+        let weigh = |count, known, second| agreement.weigh(&alice(), count, known, at(second));
+        assert_eq!(weigh(57, 56, 10), Worth::State);
+        assert_eq!(weigh(57, 57, 10), Worth::Old);
+        assert_eq!(weigh(56, 57, 10), Worth::Old, "it comes late");
+        assert_eq!(weigh(56, 57, 20), Worth::Doubtful, "a backup was restored");
+        assert_eq!(weigh(56, 60, 10), Worth::Doubtful);
+        assert_eq!(weigh(1_000_000_000, 57, 10), Worth::Doubtful, "it may be forged");
+    }
+
+    #[test]
+    fn an_event_whose_count_does_not_come_is_asked_about() {
+        let mut agreement = Agreement::default();
+        assert!(agreement.is_paired(&alice(), at(10)), "it may come");
+        assert_eq!(agreement.owed(at(11)), []);
+        assert_eq!(agreement.owed(at(12)), [alice()]);
+        assert_eq!(agreement.owed(at(13)), [], "once");
+        assert!(agreement.is_paired(&alice(), at(20)));
+        agreement.told(&alice(), 7, at(20));
+        assert_eq!(agreement.owed(at(30)), [], "it came");
+    }
+
+    #[test]
+    fn an_event_right_behind_its_count_owes_nothing() {
+        let mut agreement = Agreement::default();
+        agreement.told(&alice(), 7, at(10));
+        assert!(agreement.is_paired(&alice(), at(10)));
+        assert_eq!(agreement.owed(at(20)), []);
     }
 
     #[test]

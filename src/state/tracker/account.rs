@@ -172,6 +172,8 @@ impl Account {
         delivery: bool,
         fx: &mut Effects,
     ) {
+        // What was hinted at before may be more than this tells of.
+        fx.overtaken = true;
         for seen in &response.seen {
             self.take(seen, at, fx);
         }

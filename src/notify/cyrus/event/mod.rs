@@ -147,6 +147,9 @@ impl Message<'_> {
         match mail.and_then(|mail| mail.parse().ok()) {
             Some(mail) if is_clear => match &*self.event {
                 "MailboxModseq" | "MailboxCreate" => Counted::Now(mail),
+                // New Email that nobody delivered, a draft or a message that IMAP appends, is new all the
+                // same (RFC 8621 §1.5 `EmailDelivery`): what it is is asked.
+                "MessageAppend" | "MessageNew" if !self.is_delivery() => Counted::Not,
                 _ => Counted::Elsewhere,
             },
             _ => Counted::Not,
@@ -168,8 +171,10 @@ impl Message<'_> {
         if !is_of_mailbox {
             return Rights::Nobody;
         }
-        // The list is of pairs, name and rights.
-        let listed = self.acl.as_deref().unwrap_or_default().split('\t').step_by(2);
+        // The list is of pairs, name and rights; who may neither see nor read it has no account of it.
+        let mut words = self.acl.as_deref().unwrap_or_default().split('\t');
+        let pairs = std::iter::from_fn(|| Some((words.next()?, words.next().unwrap_or_default())));
+        let listed = pairs.filter(|(_, rights)| rights.contains(['l', 'r'])).map(|(name, _)| name);
         let mut users = Vec::new();
         for name in listed.chain(self.acl_subject.as_deref()) {
             let name = name.strip_prefix('-').unwrap_or(name);

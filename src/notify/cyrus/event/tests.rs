@@ -46,6 +46,8 @@ fn a_draft_is_no_delivery() {
     let draft = String::from_utf8(event("MessageNew", "user/alice", "")).unwrap();
     let draft = draft.replace(r#""service":"lmtp""#, r#""service":"http""#);
     assert!(!change(draft.as_bytes()).delivery);
+    let counted = draft.replace('}', &format!("{COUNTERS}}}"));
+    assert_eq!(change(counted.as_bytes()).counted, Counted::Not, "an addition all the same");
     let unsaid = draft.replace(r#""service":"http","#, "");
     assert!(change(unsaid.as_bytes()).delivery, "it must not be missed");
 }
@@ -103,6 +105,8 @@ fn rights_given_or_taken_concern_who_is_named() {
     assert_eq!(change(&event("AclChange", "user/alice", taken)).rights, users(&["bob"]));
     assert_eq!(change(&event("MailboxDelete", "user/alice", SHARED)).rights, users(&["bob"]));
     assert_eq!(change(&event("MessageRead", "user/alice", SHARED)).rights, Rights::Nobody);
+    let plus = r#","vnd.cmu.mailboxACL":"alice\tlrs\tanyone\tp\t""#;
+    assert_eq!(change(&event("MailboxCreate", "user/alice", plus)).rights, Rights::Nobody);
     let everybody = r#","aclSubject":"anyone","vnd.cmu.mailboxACL":"anyone\tlrs\t""#;
     assert_eq!(change(&event("AclChange", "user/alice", everybody)).rights, Rights::Anybody);
     let group = r#","aclSubject":"group:staff""#;
