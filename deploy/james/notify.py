@@ -9,19 +9,21 @@ exchange `jmapEvent-exchange` with the empty routing key; TMail with `event.bus.
 bounded, not durable, and gone with this program: James is never held up, and what is missed the proxy finds
 by its probe. NOTIFY_URL is `http://…/notify` of `[notify.http]`.
 
-Needs `pip install pika`. The RabbitMQ user needs configure, write and read on `jmap-push-proxy`, and read on
-the exchanges. Tried with RabbitMQ 3.10 and events made up after James' own serialiser; James itself untried.
+Needs `pip install pika`. The RabbitMQ user needs configure, write and read on `jmap-push-proxy-.*`, and read
+on the exchanges. Tried with RabbitMQ 3.10 and events made up after James' own serialiser; James itself untried.
 """
 
 import hashlib
 import json
+import os
+import socket
 import sys
 import time
 import urllib.request
 
 import pika
 
-QUEUE = "jmap-push-proxy"
+QUEUE = f"jmap-push-proxy-{socket.gethostname()}-{os.getpid()}"
 EVENT = "org.apache.james.jmap.change.StateChangeEvent"
 
 
@@ -43,7 +45,7 @@ def run(amqp_url, partitions, tell):
     connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
     bus = connection.channel()
     bounds = {"x-max-length": 10_000, "x-message-ttl": 60_000}
-    bus.queue_declare(QUEUE, durable=False, auto_delete=True, arguments=bounds)
+    bus.queue_declare(QUEUE, durable=False, exclusive=True, auto_delete=True, arguments=bounds)
     for number in range(partitions):
         exchange = f"jmapEvent-{number}-exchange" if number else "jmapEvent-exchange"
         bus.queue_bind(QUEUE, exchange, routing_key="")
@@ -79,7 +81,7 @@ def main():
     while True:
         try:
             run(amqp_url, partitions, tell)
-        except pika.exceptions.AMQPError as error:
+        except (pika.exceptions.AMQPError, OSError) as error:
             print("RabbitMQ:", repr(error), file=sys.stderr)
             time.sleep(2)
 

@@ -57,36 +57,32 @@ pub(super) fn side_doors(
     aside("admin", doors.filter_map(serve))
 }
 
-/// Hears Cyrus and whoever tells by HTTP, until the end.
+/// Hears Cyrus, and whoever tells by HTTP, until the process drains: another may take over then. Each on a
+/// thread of its own: Cyrus waits for a reader.
 pub(super) fn sources(
     settings: &Notify,
     door: Option<Listener>,
     ear: &Ear,
     health: &Arc<Health>,
     drain: &Drain,
-) -> std::io::Result<Aside> {
-    type Source = Pin<Box<dyn Future<Output = ()> + Send>>;
-    let mut sources: Vec<Source> = Vec::new();
-    if let Some(listener) = door {
-        sources.push(Box::pin(notify::http::run(
-            listener,
-            settings.http.token.clone(),
-            ear.clone(),
-        )));
-    }
-    if let Some(path) = &settings.cyrus {
-        sources.push(Box::pin(notify::cyrus::run(path.clone(), ear.clone(), Arc::clone(health))));
-    }
-    let until_the_end = |source: Source| {
+) -> std::io::Result<[Aside; 2]> {
+    let until_drain = |source: Pin<Box<dyn Future<Output = ()> + Send>>| {
         let drain = drain.clone();
         async move {
             tokio::select! {
                 () = source => {}
-                () = drain.reached(Phase::Ended) => {}
+                () = drain.reached(Phase::Draining) => {}
             }
         }
     };
-    aside("notify", sources.into_iter().map(until_the_end))
+    let by_http = door.map(|listener| {
+        let token = settings.http.token.clone();
+        until_drain(Box::pin(notify::http::run(listener, token, ear.clone())))
+    });
+    let by_cyrus = settings.cyrus.as_ref().map(|path| {
+        until_drain(Box::pin(notify::cyrus::run(path.clone(), ear.clone(), Arc::clone(health))))
+    });
+    Ok([aside("notify", by_http.into_iter())?, aside("cyrus", by_cyrus.into_iter())?])
 }
 
 /// Runs tasks on a thread with a runtime of its own, if there are any.
@@ -102,7 +98,14 @@ fn aside(
     let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
         runtime.block_on(async {
             let mut running: JoinSet<()> = tasks.into_iter().collect();
-            while running.join_next().await.is_some() {}
+            while let Some(ended) = running.join_next().await {
+                if ended.is_err() {
+                    // A source that is dead would leave clients stale without a word; whoever started
+                    // the process starts it again.
+                    tracing::error!("a task has panicked: the process ends");
+                    std::process::abort();
+                }
+            }
         });
     })?;
     Ok(Some(thread))

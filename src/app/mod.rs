@@ -20,7 +20,7 @@ use doors::{Aside, Doors, side_doors};
 use service::Service;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::admin::{Admin, PULSE};
 use crate::api::calls::{self, Calls};
@@ -69,6 +69,9 @@ pub enum Error {
     /// `redis.url` is nothing that can be connected to.
     #[error("read redis.url")]
     Redis(#[from] crate::redis::address::Error),
+    /// A part has panicked, and clients would be left stale without a word.
+    #[error("a task of the proxy has panicked")]
+    Panicked(#[source] JoinError),
     /// The operating system gives no threads or signals.
     #[error("start the runtime")]
     Runtime(#[from] std::io::Error),
@@ -93,7 +96,7 @@ pub struct Running {
     drain: Drain,
     config: Config,
     background: JoinSet<()>,
-    asides: [Aside; 2],
+    asides: [Aside; 3],
 }
 
 /// Starts a proxy on the present runtime. It serves when this returns.
@@ -136,10 +139,8 @@ pub fn start(config: Config) -> Result<Running, Error> {
         let (connections, permits) = (Arc::clone(&connections), Arc::clone(&permits));
         background.spawn(listener::serve(listener, connections, certificate.clone(), permits));
     }
-    let asides = [
-        side_doors(&admin, doors.admin, doors.probes)?,
-        doors::sources(&config.notify, doors.notify, &ear, &health, &drain)?,
-    ];
+    let [by_http, by_cyrus] = doors::sources(&config.notify, doors.notify, &ear, &health, &drain)?;
+    let asides = [side_doors(&admin, doors.admin, doors.probes)?, by_http, by_cyrus];
     let Parts { hub, engine, .. } = parts;
     let (streams, descriptors) = (room.streams, room.descriptors);
     Ok(Running {
@@ -326,6 +327,19 @@ impl Running {
         self.drain.tracked()
     }
 
+    /// Waits for one of the main tasks to panic.
+    ///
+    /// Cancel safety: nothing is lost when the future is dropped.
+    pub async fn panicked(&mut self) -> JoinError {
+        loop {
+            match self.background.join_next().await {
+                Some(Err(error)) => return error,
+                Some(Ok(())) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Where a source of notifications of the caller's own tells what it hears.
     #[must_use]
     pub fn notify(&self) -> Outbox {
@@ -382,11 +396,12 @@ pub fn run(config: Config, started: impl FnOnce(&Summary)) -> Result<(), Error> 
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let running = start(config)?;
+        let mut running = start(config)?;
         started(&running.summary().await);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            error = running.panicked() => return Err(Error::Panicked(error)),
         }
         let hurry = async {
             tokio::select! {

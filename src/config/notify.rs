@@ -30,11 +30,20 @@ pub(super) fn notify(reader: &mut Reader<'_>) -> Option<Notify> {
     let cyrus = reader.switched("notify.cyrus.socket", socket);
     let listen = reader.switched("notify.http.listen", address::listen);
     let token = reader.secret("notify.http.token", "notify.http.token_file", |text| {
+        // What a header can carry, and nothing that is cut off there.
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let what = "a token";
+            return Err(Fault::Malformed { what, wanted: "visible ASCII without blanks" });
+        }
         Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))
     });
     let (cyrus, listen, token) = (cyrus?, listen?, token?);
     if matches!(listen, Some(Listen::Tcp(_))) && token.is_none() {
         reader.wrong("notify.http.listen", Fault::Alone { other: "notify.http.token" });
+    }
+    if matches!((&cyrus, &listen), (Some(cyrus), Some(Listen::Unix(http))) if cyrus == http) {
+        let why = "each needs a socket of its own";
+        reader.conflict("notify.cyrus.socket", "notify.http.listen", why);
     }
     Some(Notify { cyrus, http: HttpNotify { listen, token } })
 }

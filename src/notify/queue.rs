@@ -16,7 +16,8 @@ use crate::telemetry::metrics::Metrics;
 use super::message::Notice;
 use super::{Event, Source};
 
-/// Notices that wait. At a few hundred bytes each, well under a megabyte.
+/// Notices that wait: at a few hundred bytes each, well under a megabyte; if all were as large as they
+/// may be, about as many times 100 KB.
 const CAPACITY: usize = 1_024;
 
 /// The sources' end. Cheap to clone; never waits.

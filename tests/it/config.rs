@@ -293,3 +293,15 @@ proptest! {
         }
     }
 }
+
+/// What an operator of Cyrus is told to write stands in two places, and is tried from one (tests/real).
+#[test]
+fn the_page_on_notifications_says_of_cyrus_what_proxy_toml_says() {
+    let page = fs::read_to_string("docs/notify.md").expect("the page");
+    let lines: Vec<_> =
+        DEFAULTS.lines().filter_map(|line| line.strip_prefix("#   event_")).collect();
+    assert_eq!(lines.len(), 4);
+    for line in lines {
+        assert!(page.lines().any(|known| known == format!("event_{line}")), "event_{line}");
+    }
+}

@@ -76,7 +76,10 @@ impl Fault {
             }
             Self::NoSocket => "move the file away, or correct notify.cyrus.socket",
             Self::NoFolder => "create it, or correct notify.cyrus.socket",
-            Self::Io(_) => "let the proxy's user write to the folder",
+            Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                "let the proxy's user write to the folder"
+            }
+            Self::Io(_) => "correct notify.cyrus.socket, or what the reason names",
         }
     }
 }
@@ -110,8 +113,8 @@ impl<'a> Socket<'a> {
             io::ErrorKind::NotFound => Fault::NoFolder,
             _ => Fault::Io(error),
         })?;
-        // Cyrus has a user of its own. Who may come here is the folder's to say; all they can do is
-        // have the proxy ask upstream.
+        // Cyrus has a user of its own. Who may come here is the folder's to say; they can have the proxy
+        // ask upstream, and tell a state that stands until it does (`Agreement` bounds by how much).
         let open = std::fs::Permissions::from_mode(0o666);
         std::fs::set_permissions(path, open).map_err(Fault::Io)?;
         let file = identity(path).map_err(Fault::Io)?;
@@ -136,7 +139,7 @@ impl<'a> Socket<'a> {
                     Ok(length) => self.tell(buffer.get(..length).unwrap_or_default(), ear),
                     Err(error) => {
                         tracing::warn!(%error, "the socket of Cyrus' events fails: bound anew");
-                        return;
+                        return tokio::time::sleep(LOOK_EVERY).await;
                     }
                 }
             }

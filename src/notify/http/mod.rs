@@ -39,6 +39,9 @@ const NOTIFY: &str = "/notify";
 /// Path of Dovecot's.
 const DOVECOT: &str = "/notify/dovecot";
 
+/// Where it comes from, for the log.
+const PLACE: &str = "notify.http.listen";
+
 /// Longest silence in the middle of a notification, and longest time for all of it.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -67,6 +70,7 @@ impl Door {
             _ => return refuse(404, "there is POST /notify, and PUT /notify/dovecot"),
         };
         if !self.is_authentic(request.headers()) {
+            self.ear.complain(source, PLACE, &"notify.http.token is missing or another");
             return refuse(
                 401,
                 "notify.http.token is wanted, as Bearer or as the password of Basic",
@@ -85,7 +89,7 @@ impl Door {
         let body = match timeout(BODY_WITHIN, body).await {
             Ok(Ok(body)) => body,
             Ok(Err(BodyError::TooLarge(_))) => {
-                return refuse(413, "a notification is at most 1 MB");
+                return refuse(413, "a notification is at most 64 KB");
             }
             Ok(Err(_)) | Err(_) => return refuse(408, "the notification did not come to its end"),
         };
@@ -107,7 +111,7 @@ impl Door {
                 Ok(())
             }
             Err(reason) => {
-                self.ear.complain(source, "notify.http.listen", &reason);
+                self.ear.complain(source, PLACE, &reason);
                 Err(reason)
             }
         }

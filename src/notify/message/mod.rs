@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::jmap::id::{AccountId, DataType, MAX_ID_BYTES, State};
 
 /// Most bytes of one notification.
-pub const MAX_BYTES: usize = 1 << 20;
+pub const MAX_BYTES: usize = 64 << 10;
 
 /// Most accounts one notification may name.
 pub const MAX_ACCOUNTS: usize = 1_000;

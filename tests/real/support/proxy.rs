@@ -104,6 +104,17 @@ impl Proxy {
         self.wait_until_ready();
     }
 
+    /// The sum of a metric over its labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let page = http::send(&self.admin, "GET", "/metrics", &[], "").expect("metrics");
+        let page = page.text().expect("text");
+        let values = page.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            (series.split('{').next() == Some(name)).then(|| value.parse::<u64>().ok())?
+        });
+        values.sum()
+    }
+
     /// Waits until so many event streams are open.
     pub(crate) fn wait_for_streams(&self, count: u32) {
         let line = format!("jmap_push_streams {count}");
