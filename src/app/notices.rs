@@ -78,9 +78,8 @@ fn revalidate(hub: &Hub, authority: &Authority, rights: &Rights) {
         Rights::Users(names) => names.iter().any(|name| name == username),
         Rights::Anybody => true,
     };
-    for (_, principal) in hub.live() {
-        if is_meant(&principal.username) {
-            authority.session_changed(&principal);
-        }
-    }
+    let live = hub.live();
+    let meant = live.iter().map(|(_, principal)| &**principal);
+    let meant: Vec<_> = meant.filter(|principal| is_meant(&principal.username)).collect();
+    authority.sessions_changed(&meant);
 }

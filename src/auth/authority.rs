@@ -4,7 +4,7 @@
 //! of its own, so that a client that goes away does not fail the others. When all have gone away it
 //! ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -294,17 +294,23 @@ impl Authority {
     /// Something shows that a user's Session is no longer what `seen` was read from: what is
     /// remembered of that user is forgotten, and their live streams are looked at again.
     pub fn session_changed(&self, seen: &Principal) {
+        self.sessions_changed(&[seen]);
+    }
+
+    /// The same for several users.
+    pub fn sessions_changed(&self, seen: &[&Principal]) {
+        let ids: HashSet<_> = seen.iter().map(|seen| (seen.id, &seen.session_state)).collect();
         let mut inner = self.lock();
         let Inner { known, refusals, .. } = &mut *inner;
         known.retain(|key, (known, _)| {
-            let is_outdated = known.id == seen.id && known.session_state == seen.session_state;
+            let is_outdated = ids.contains(&(known.id, &known.session_state));
             if is_outdated {
                 refusals.remove(*key);
             }
             !is_outdated
         });
         drop(inner);
-        self.suspects.add(seen.id);
+        seen.iter().for_each(|seen| self.suspects.add(seen.id));
     }
 
     /// Users whose live streams are to be looked at again.

@@ -45,7 +45,7 @@ pub enum Finding {
 /// Users whose Session is known to have changed. Bounded by the users that are live.
 #[derive(Debug, Default)]
 pub struct Suspects {
-    users: Mutex<Vec<PrincipalId>>,
+    users: Mutex<HashSet<PrincipalId>>,
     ready: Notify,
 }
 
@@ -53,13 +53,12 @@ impl Suspects {
     /// Something about this user's Session has changed.
     pub fn add(&self, user: PrincipalId) {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        if !users.contains(&user) {
-            users.push(user);
+        if users.insert(user) {
             self.ready.notify_one();
         }
     }
 
-    fn take(&self) -> Vec<PrincipalId> {
+    fn take(&self) -> HashSet<PrincipalId> {
         std::mem::take(&mut *self.users.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -183,12 +183,11 @@ impl Hub {
     /// The accounts of a user by name: those of their live streams, else the account of that id.
     #[must_use]
     pub fn accounts_of_user(&self, username: &str) -> Vec<AccountId> {
-        let live = self.live();
-        let mut accounts: Vec<AccountId> = live
-            .iter()
-            .filter(|(_, principal)| principal.username == username)
-            .flat_map(|(_, principal)| principal.accounts.keys().cloned())
-            .collect();
+        let inner = self.lock();
+        let theirs = inner.audiences.values().filter(|a| a.principal.username == username);
+        let mut accounts: Vec<AccountId> =
+            theirs.flat_map(|audience| audience.principal.accounts.keys().cloned()).collect();
+        drop(inner);
         accounts.sort_unstable();
         accounts.dedup();
         if accounts.is_empty() {
