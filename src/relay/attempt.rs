@@ -85,7 +85,14 @@ pub(super) async fn open(
     };
     let request = request(upstream, path, start)?;
     let opened = socket::open(upstream, request, (start.place, start.last_id.as_deref())).await;
-    opened.map(Opened::Socket).map_err(|farewell| failed.unwrap_or(farewell))
+    opened.map(Opened::Socket).map_err(|farewell| of_both(failed, farewell))
+}
+
+/// What two failures come to: an event source that is not served says nothing about a WebSocket that may
+/// open later, or to another credential.
+fn of_both(event_source: Option<Farewell>, web_socket: Farewell) -> Farewell {
+    let is_served = web_socket.ended.verdict() != Verdict::NotServed;
+    event_source.filter(|_| !is_served).unwrap_or(web_socket)
 }
 
 async fn open_stream(
@@ -189,6 +196,16 @@ mod tests {
         for status in [401, 403] {
             assert_eq!(refusal(status), Ended::Refused(status));
         }
+    }
+
+    #[test]
+    fn a_websocket_that_may_open_later_outweighs_an_event_source_that_will_not() {
+        let none = || Some(Farewell::from(Ended::NotServed(204)));
+        for ended in [Ended::Trouble(503), Ended::Refused(401), Ended::Unreachable] {
+            assert_eq!(of_both(none(), ended.clone().into()).ended, ended);
+            assert_eq!(of_both(None, ended.clone().into()).ended, ended);
+        }
+        assert_eq!(of_both(none(), Ended::NoStream.into()).ended, Ended::NotServed(204));
     }
 
     #[test]
