@@ -17,27 +17,36 @@ const MOST: Duration = Duration::from_secs(15 * 60);
 /// Patience with one that sends no pings: its dead connections are found only when they are renewed.
 const WITHOUT_PINGS: Duration = Duration::from_secs(10 * 60);
 
+/// What a ping that comes in time takes off what late ones have added: this part of it. A late one is
+/// forgotten after some hundreds, while a stream may be busy (silent only for moments) for dozens.
+const FORGOTTEN: u32 = 256;
+
 /// So many connections in a row that were silent from first to last are no accident.
 const SILENCES: u8 = 2;
 
 /// What is known of upstream's pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pulse {
-    interval: Duration,
+    /// What upstream says its interval is, or else was asked for.
+    stated: Duration,
+    /// The longest silence before a ping or a comment, lately.
+    seen: Duration,
     /// Connections in a row that fell silent without a single ping before.
     silences: u8,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { interval: PING, silences: 0 }
+        Self { stated: PING, seen: PING, silences: 0 }
     }
 }
 
 impl Pulse {
     /// A ping or a comment came after this much silence, and says that the interval is `stated`.
     pub fn beat(&mut self, silence: Duration, stated: Option<Duration>) {
-        self.interval = self.interval.max(silence).max(stated.unwrap_or_default()).min(MOST);
+        self.stated = stated.map_or(self.stated, |stated| stated.clamp(PING, MOST));
+        let excess = self.seen.saturating_sub(silence.max(self.stated));
+        self.seen = silence.max(self.seen.saturating_sub(excess / FORGOTTEN)).min(MOST);
         self.silences = 0;
     }
 
@@ -54,7 +63,7 @@ impl Pulse {
         if self.silences >= SILENCES {
             return WITHOUT_PINGS;
         }
-        self.interval.mul_f64(INTERVALS).min(MOST)
+        self.stated.max(self.seen).mul_f64(INTERVALS).min(MOST)
     }
 }
 
@@ -81,6 +90,27 @@ mod tests {
         assert_eq!(pulse.patience(), 250 * SECOND);
         pulse.beat(Duration::ZERO, Some(Duration::MAX));
         assert_eq!(pulse.patience(), MOST);
+    }
+
+    #[test]
+    fn one_late_ping_is_forgotten_and_what_is_stated_is_not() {
+        let mut pulse = Pulse::default();
+        pulse.beat(75 * SECOND, None);
+        (0..10_000).for_each(|_| pulse.beat(30 * SECOND, None));
+        assert!(pulse.patience() < 80 * SECOND, "{pulse:?}");
+        pulse.beat(SECOND, Some(60 * SECOND));
+        (0..10_000).for_each(|_| pulse.beat(30 * SECOND, None));
+        assert_eq!(pulse.patience(), 150 * SECOND);
+    }
+
+    #[test]
+    fn a_busy_stream_between_late_pings_does_not_hide_them() {
+        let mut pulse = Pulse::default();
+        for _ in 0..100 {
+            pulse.beat(120 * SECOND, None);
+            (0..50).for_each(|_| pulse.beat(SECOND, None));
+            assert!(pulse.patience() > 200 * SECOND, "{pulse:?}");
+        }
     }
 
     #[test]
