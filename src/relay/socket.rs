@@ -60,11 +60,12 @@ pub(super) async fn open(
     check(&response, &key)?;
     let carrier = hyper::upgrade::on(response).await.map_err(|_| Ended::Broken)?;
     let mut socket = Socket::new(TokioIo::new(carrier));
-    let patience = upstream.settings().connect_timeout;
-    // A server that never answers a ping may push all the same.
+    let patience = upstream.settings().response_timeout;
     match timeout(patience, socket.enable(state)).await {
+        Ok(Ok(())) => Ok(socket),
         Ok(Err(ended)) => Err(ended.into()),
-        Ok(Ok(())) | Err(_) => Ok(socket),
+        // It answers no ping, which it must (RFC 6455 §5.5.2), or does not even read.
+        Err(_) => Err(Ended::Silent.into()),
     }
 }
 
@@ -114,6 +115,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
                 Incoming::Pong => return Ok(()),
                 Incoming::Text(text) if change::is_error(&text) => return Err(Ended::NoStream),
                 Incoming::Text(text) => self.note_state(&text),
+                Incoming::Ping(payload) => self.send(&pong(&payload)).await?,
                 _ => {}
             }
         }
@@ -128,13 +130,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             match timeout(PING, self.next()).await {
                 Ok(Ok(incoming)) => {
                     unanswered = 0;
-                    if let Incoming::Text(text) = incoming {
-                        self.note_state(&text);
-                        match change::read(&text, false) {
-                            Push::Changes(claims) => hear(Heard::Changes(claims)),
-                            Push::Unreadable => hear(Heard::Unreadable),
-                            Push::Other => {}
-                        }
+                    if let Err(ended) = self.take(incoming, &mut hear).await {
+                        break ended;
                     }
                 }
                 Ok(Err(ended)) => break ended,
@@ -150,13 +147,33 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Farewell { ended, wait: None, last_id: self.state }
     }
 
+    async fn take(
+        &mut self,
+        incoming: Incoming,
+        hear: &mut impl FnMut(Heard),
+    ) -> Result<(), Ended> {
+        match incoming {
+            Incoming::Ping(payload) => self.send(&pong(&payload)).await?,
+            Incoming::Text(text) => {
+                self.note_state(&text);
+                match change::read(&text, false) {
+                    Push::Changes(claims) => hear(Heard::Changes(claims)),
+                    Push::Unreadable => hear(Heard::Unreadable),
+                    Push::Other => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn note_state(&mut self, text: &[u8]) {
         if let Some(state) = change::push_state(text) {
             self.state = Some(state);
         }
     }
 
-    /// The next thing that came; pings are answered.
+    /// The next thing that came.
     ///
     /// Cancel safety: nothing that was read is lost.
     async fn next(&mut self) -> Result<Incoming, Ended> {
@@ -167,7 +184,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             self.unread.advance(used);
             match came {
                 Some(Incoming::Close(_)) => return Err(Ended::Closed),
-                Some(Incoming::Ping(payload)) => self.send(&pong(&payload)).await?,
                 Some(incoming) => return Ok(incoming),
                 None => {
                     // Between messages nothing is held.
@@ -182,10 +198,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
+    /// Writes a frame. A server that does not read it in the time of a ping is not there.
     async fn send(&mut self, frame: &Bytes) -> Result<(), Ended> {
-        let sending = self.carrier.write_all(&masked(frame, rand::random())).await;
-        sending.map_err(|_| Ended::Broken)?;
-        self.carrier.flush().await.map_err(|_| Ended::Broken)
+        let frame = masked(frame, rand::random());
+        let sending = async {
+            self.carrier.write_all(&frame).await?;
+            self.carrier.flush().await
+        };
+        let sent = timeout(PING, sending).await.map_err(|_| Ended::Silent)?;
+        sent.map_err(|_| Ended::Broken)
     }
 }
 
@@ -221,6 +242,17 @@ mod tests {
         })
         .await;
         assert_eq!((ended, took), (Ended::Silent, 3 * PING));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_writes_and_never_reads_is_given_up() {
+        let (ours, mut theirs) = tokio::io::duplex(8);
+        let began = Instant::now();
+        let flood = async { while theirs.write_all(&ping(b"ping")).await.is_ok() {} };
+        let listening = timeout(1000 * PING, Socket::new(ours).listen(|_| {}));
+        let (farewell, ()) = tokio::join!(listening, flood);
+        assert_eq!(farewell.map(|it| it.ended), Ok(Ended::Silent));
+        assert_eq!(began.elapsed(), PING);
     }
 
     #[tokio::test(start_paused = true)]
