@@ -28,8 +28,11 @@ pub const NOT_SERVED_FOR: Duration = Duration::from_secs(10 * 60);
 /// The first pause is a random part of this.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause, whatever upstream asks for.
+/// The longest pause of our own.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// The longest pause that upstream may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// A connection that held for so long was a good one: some servers end their streams after half a minute.
 const STEADY: Duration = Duration::from_secs(10);
@@ -80,7 +83,7 @@ struct Busy {
 
 #[derive(Debug)]
 struct User {
-    /// In the order in which they came; at least one.
+    /// In the order in which they came, at least one; the newest is tried first: it lives longest.
     candidates: Vec<Candidate>,
     phase: Phase,
     /// Connections lost since one held.
@@ -193,7 +196,8 @@ impl Roster {
             }
             let (_, id) = self.queue.pop_first()?;
             let user = self.users.get_mut(&id)?;
-            let Some(candidate) = user.candidates.iter().find(|it| it.refused_until <= now) else {
+            let Some(candidate) = user.candidates.iter().rev().find(|it| it.refused_until <= now)
+            else {
                 let refused = user.candidates.iter().map(|candidate| candidate.refused_until);
                 let due = refused.min().unwrap_or(Moment::NEVER);
                 self.wait(id, due);
@@ -332,7 +336,7 @@ fn user_phase(users: &HashMap<PrincipalId, User>, id: PrincipalId) -> Option<Pha
 /// How long to wait after so many losses.
 fn pause(losses: u32, wanted: Option<Duration>, random: f64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1u32.checked_shl(losses).unwrap_or(u32::MAX));
-    let wanted = wanted.unwrap_or_default().min(LONGEST_PAUSE);
+    let wanted = wanted.unwrap_or_default().min(LONGEST_WAIT);
     wanted + doubled.min(LONGEST_PAUSE).mul_f64(random.clamp(0.0, 1.0))
 }
 

@@ -70,12 +70,12 @@ fn a_user_is_listened_for_once_whatever_they_come_with() {
         assert_eq!(at.came(7, credential), None);
     }
     let start = at.open();
-    assert_eq!((start.user, start.credential), (PrincipalId(7), CredentialKey(1)));
+    assert_eq!((start.user, start.credential), (PrincipalId(7), CredentialKey(100)));
     assert!(at.next().is_none());
-    for credential in 2..=100 {
+    for credential in 1..100 {
         assert_eq!(at.gone(credential), None);
     }
-    assert_eq!(at.gone(1), Some(start.attempt));
+    assert_eq!(at.gone(100), Some(start.attempt));
     assert_eq!((at.roster.users(), at.roster.listening()), (0, 0));
     assert_eq!(at.roster.due(), None);
 }
@@ -85,12 +85,12 @@ fn the_next_credential_takes_over_where_one_goes_or_is_refused() {
     let mut at = At::start(10);
     (1..=3).for_each(|credential| assert_eq!(at.came(7, credential), None));
     let first = at.open();
-    assert_eq!(at.gone(1), Some(first.attempt));
+    assert_eq!(at.gone(3), Some(first.attempt));
     let second = at.next().unwrap();
     assert_eq!(second.credential, CredentialKey(2));
     at.ended(&second, Ended::Refused(401));
     let third = at.next().unwrap();
-    assert_eq!(third.credential, CredentialKey(3));
+    assert_eq!(third.credential, CredentialKey(1));
     at.ended(&third, Ended::Refused(403));
     assert!(at.next().is_none(), "both are refused");
     assert_eq!(at.roster.due(), Some(at.now.after(NOT_SERVED_FOR)));
@@ -176,7 +176,7 @@ fn a_lost_connection_is_tried_again_after_twice_the_time() {
 fn what_upstream_asks_for_is_waited_for_within_reason() {
     let mut at = At::start(10);
     at.came(1, 1);
-    for (wanted, waited) in [(20, 20), (86_400, LONGEST_PAUSE.as_secs())] {
+    for (wanted, waited) in [(20, 20), (1800, 1800), (86_400, 3600)] {
         let start = at.open();
         let wait = Some(Duration::from_secs(wanted));
         let farewell = Farewell { wait, ..Ended::Closed.into() };
@@ -248,6 +248,13 @@ fn news_of_an_attempt_that_was_ended_is_no_news() {
     assert!(!at.roster.opened(old.user, old.attempt, at.now));
     at.ended(&old, Ended::NotServed(404));
     assert!(at.roster.opened(new.user, new.attempt, at.now));
+}
+
+#[test]
+fn the_newest_credential_is_tried_first() {
+    let mut at = At::start(10);
+    (1..=3).for_each(|credential| assert_eq!(at.came(7, credential), None));
+    assert_eq!(at.open().credential, CredentialKey(3));
 }
 
 #[derive(Debug, Clone)]
