@@ -4,7 +4,8 @@
 //! one goes or is refused, another takes over. What keeps upstream from storms:
 //!
 //! - While it is not known that upstream serves its push, one user tries and the others wait; what
-//!   comes of it counts for all, for [`NOT_SERVED_FOR`].
+//!   comes of it counts for all, for [`NOT_SERVED_FOR`]. Where it is refused or fails, the next one waits
+//!   for a pause that grows; [`MOST_REFUSALS`] users in a row who are refused count as not served.
 //! - A lost connection is tried again after what upstream asks for and a random part of a time that
 //!   doubles (full jitter), up to [`LONGEST_PAUSE`], and from the beginning only once one has held for
 //!   [`STEADY`].
@@ -39,6 +40,9 @@ const STEADY: Duration = Duration::from_secs(10);
 
 /// Attempts under way at one time.
 pub const AT_ONCE: usize = 64;
+
+/// So many users in a row who are refused while nobody is listened for: upstream's push is for nobody.
+pub const MOST_REFUSALS: usize = 8;
 
 /// An attempt to be made.
 #[derive(Debug, Clone)]
@@ -107,6 +111,12 @@ pub struct Roster {
     is_served: bool,
     /// Until then nobody tries, unless somebody is listened for.
     not_served_until: Moment,
+    /// Until then the next one does not try, while it is not known that push is served.
+    scout_after: Moment,
+    /// Attempts that failed, one after the other, while it was not known.
+    scout_losses: u32,
+    /// Users who were refused since one was listened for. At most [`MOST_REFUSALS`].
+    refusals: BTreeSet<PrincipalId>,
 }
 
 impl Roster {
@@ -125,6 +135,9 @@ impl Roster {
             listening: 0,
             is_served: false,
             not_served_until: Moment::default(),
+            scout_after: Moment::default(),
+            scout_losses: 0,
+            refusals: BTreeSet::new(),
         }
     }
 
@@ -223,8 +236,11 @@ impl Roster {
             return None;
         }
         let (due, _) = self.queue.first()?;
-        let is_known = self.listening > 0;
-        Some(if is_known { *due } else { self.not_served_until.max(*due) })
+        Some(match (self.listening, self.is_served) {
+            (0, true) => self.not_served_until.max(*due),
+            (0, false) => self.not_served_until.max(self.scout_after).max(*due),
+            _ => *due,
+        })
     }
 
     /// An attempt has opened a subscription. `false` if nobody wants it any more.
@@ -238,6 +254,8 @@ impl Roster {
         }
         (self.attempting, self.listening) = (self.attempting - 1, self.listening + 1);
         (self.is_served, self.not_served_until) = (true, Moment::default());
+        (self.scout_losses, self.scout_after) = (0, Moment::default());
+        self.refusals.clear();
         true
     }
 
@@ -262,7 +280,7 @@ impl Roster {
             Verdict::NotServed => {
                 user.losses = 0;
                 if !is_known {
-                    (self.is_served, self.not_served_until) = (false, now.after(NOT_SERVED_FOR));
+                    self.not_served(now);
                 }
                 now.after(NOT_SERVED_FOR)
             }
@@ -272,16 +290,46 @@ impl Roster {
                         candidate.refused_until = now.after(NOT_SERVED_FOR);
                     }
                 }
+                if !is_known {
+                    self.refused(id, now, random);
+                }
                 now
             }
             Verdict::Lost => {
                 let held = busy.opened.is_some_and(|opened| now.since(opened) >= STEADY);
                 user.losses = if held { 0 } else { user.losses.saturating_add(1) };
                 self.is_served &= is_known || busy.opened.is_some();
-                now.after(pause(user.losses, farewell.wait, random))
+                let due = now.after(pause(user.losses, farewell.wait, random));
+                if !self.is_served {
+                    self.scout_failed(now, random);
+                }
+                due
             }
         };
         self.wait(id, due);
+    }
+
+    fn not_served(&mut self, now: Moment) {
+        (self.is_served, self.not_served_until) = (false, now.after(NOT_SERVED_FOR));
+        self.refusals.clear();
+    }
+
+    /// Nobody is listened for, and one more user is refused.
+    fn refused(&mut self, id: PrincipalId, now: Moment, random: f64) {
+        self.refusals.insert(id);
+        if self.refusals.len() >= MOST_REFUSALS {
+            self.not_served(now);
+        } else if !self.is_served {
+            self.scout_failed(now, random);
+        }
+    }
+
+    /// Attempts that were under way together fail as one.
+    fn scout_failed(&mut self, now: Moment, random: f64) {
+        if now >= self.scout_after {
+            self.scout_losses = self.scout_losses.saturating_add(1);
+            self.scout_after = now.after(pause(self.scout_losses, None, random));
+        }
     }
 
     fn release(&mut self, busy: Busy) {

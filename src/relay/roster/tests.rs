@@ -251,6 +251,39 @@ fn news_of_an_attempt_that_was_ended_is_no_news() {
 }
 
 #[test]
+fn where_all_are_refused_few_are_tried_and_not_at_once() {
+    let mut at = At::start(1000);
+    (0..500).for_each(|user| assert_eq!(at.came(user, user.into()), None));
+    let (began, mut tried) = (at.now, 0);
+    while at.now < began.after(NOT_SERVED_FOR) {
+        while let Some(start) = at.next() {
+            tried += 1;
+            at.ended(&start, Ended::Refused(403));
+            assert!(at.next().is_none(), "the next waits a while");
+        }
+        at.after(SECOND);
+    }
+    assert_eq!(tried, MOST_REFUSALS);
+}
+
+#[test]
+fn where_some_are_refused_the_others_are_heard() {
+    let mut at = At::start(1000);
+    (0..20).for_each(|user| assert_eq!(at.came(user, user.into()), None));
+    for _ in 1..MOST_REFUSALS {
+        let start = at.next().unwrap();
+        at.ended(&start, Ended::Refused(401));
+        at.after(LONGEST_PAUSE);
+    }
+    at.open();
+    for _ in 0..MOST_REFUSALS {
+        let start = at.next().unwrap();
+        at.ended(&start, Ended::Refused(401));
+    }
+    at.open();
+}
+
+#[test]
 fn the_newest_credential_is_tried_first() {
     let mut at = At::start(10);
     (1..=3).for_each(|credential| assert_eq!(at.came(7, credential), None));

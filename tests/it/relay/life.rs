@@ -4,11 +4,11 @@ use jmap_push_proxy::config::UpstreamPush;
 use jmap_push_proxy::telemetry::health::Part;
 use serde_json::json;
 
-use super::{A_WHILE, MAIL, relayed, rig, watch};
+use super::{A_WHILE, ASKED, MAIL, relayed, rig, watch};
 use crate::support::ledger::settle;
 use crate::support::rig::{EVENT_SOURCE, Rig};
 use crate::support::sse::EventStream;
-use crate::support::upstream::EVENTS;
+use crate::support::upstream::{Canned, EVENTS};
 use crate::support::wait::until;
 use crate::support::ws::Ws;
 
@@ -36,6 +36,16 @@ async fn what_changed_while_the_connection_was_down_is_found_once_it_is_back() {
     settle(&rig.upstream, [&mut stream]).await;
     let again = &rig.upstream.subscriptions()[1];
     assert_eq!(again.headers["last-event-id"], "7");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn what_changes_before_upstream_has_registered_the_subscription_is_found() {
+    let rig = rig(|_| {}).await;
+    let mut stream = watch(&rig, "alice").await;
+    rig.upstream.mail(|mail| mail.push.is_mute = true);
+    rig.upstream.deliver("alice");
+    settle(&rig.upstream, [&mut stream]).await;
     rig.end().await;
 }
 
@@ -131,12 +141,15 @@ async fn an_orderly_end_waits_for_no_subscription() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_a_trouble_where_it_is_demanded_until_it_is_back() {
+async fn a_connection_that_does_not_open_again_is_a_trouble_where_it_is_demanded_until_it_does() {
     let rig = rig(|config| config.upstream.push = UpstreamPush::Relay).await;
     let _stream = watch(&rig, "alice").await;
     assert!(rig.troubles().is_empty());
+    rig.upstream.answer(ASKED, Canned { status: 503, ..Canned::default() });
     rig.upstream.end_streams("alice");
-    until("trouble", || rig.troubles().remove(&Part::Relay).ok_or("none")).await;
+    let trouble = until("trouble", || rig.troubles().remove(&Part::Relay).ok_or("none")).await;
+    assert_eq!(trouble.reason, "upstream's push answers 503", "that it ended is none");
+    rig.upstream.forget_answer(ASKED);
     rig.upstream.has_streams("alice", 1).await;
     until("recovery", || match rig.troubles().remove(&Part::Relay) {
         None => Ok(()),

@@ -22,6 +22,9 @@ mod socket;
 /// Types of mail.
 const MAIL: &str = "types=Email,Mailbox,Thread&closeafter=no&ping=0";
 
+/// What is asked for by [`TEMPLATE`].
+const ASKED: &str = "/push/events?types=*&closeafter=no&ping=30";
+
 /// A proxy before an upstream with an event source, that asks only when it has a reason to.
 async fn rig(tweak: impl FnOnce(&mut Config)) -> Rig {
     Rig::before(Upstream::start().await.with_events(TEMPLATE), tweak)

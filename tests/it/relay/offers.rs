@@ -5,14 +5,11 @@ use std::time::Duration;
 use jmap_push_proxy::config::UpstreamPush;
 use jmap_push_proxy::telemetry::health::Part;
 
-use super::{A_WHILE, MAIL, relayed, rig, watch};
+use super::{A_WHILE, ASKED, MAIL, relayed, rig, watch};
 use crate::support::ledger::settle;
 use crate::support::rig::Rig;
 use crate::support::upstream::{Canned, EVENTS, Frames, TEMPLATE, Upstream};
 use crate::support::wait::until;
-
-/// What is asked for by [`TEMPLATE`].
-const ASKED: &str = "/push/events?types=*&closeafter=no&ping=30";
 
 /// An upstream whose event source answers this.
 async fn answering(push: UpstreamPush, canned: Canned) -> Rig {
