@@ -197,12 +197,16 @@ impl Relay {
         tracing::debug!(why = %farewell.ended, "upstream's push is not heard for a user");
         if farewell.ended != Ended::NotOffered {
             self.metrics.relay_ends.get_or_create(&[("why", farewell.ended.label())]).inc();
-            if matches!(farewell.ended, Ended::Broken | Ended::Silent) {
-                self.wiring.hub.unheard();
-            }
         }
-        self.trouble = Some(farewell.ended.clone());
-        self.roster.ended(whose, farewell, Moment::now(), rand::random());
+        let ended = farewell.ended.clone();
+        let loss = self.roster.ended(whose, farewell, Moment::now(), rand::random());
+        if loss.is_some_and(|loss| loss.of_source) {
+            self.wiring.hub.unheard();
+        }
+        // That something ends is no trouble; that it does not open again is.
+        if loss.is_some_and(|loss| loss.of_attempt) {
+            self.trouble = Some(ended);
+        }
     }
 
     /// Says how it stands. One user's loss is no trouble while others are listened for.

@@ -85,6 +85,15 @@ struct Busy {
     opened: Option<Moment>,
 }
 
+/// What ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// Whether the user was listened for before, now or earlier: one source of changes fewer.
+    pub of_source: bool,
+    /// Whether it was an attempt, that opened nothing.
+    pub of_attempt: bool,
+}
+
 #[derive(Debug)]
 struct User {
     /// In the order in which they came, at least one; the newest is tried first: it lives longest.
@@ -92,6 +101,8 @@ struct User {
     phase: Phase,
     /// Connections lost since one held.
     losses: u32,
+    /// Whether it was ever listened for.
+    was_heard: bool,
     last_id: Option<Box<str>>,
 }
 
@@ -155,7 +166,8 @@ impl Roster {
         let candidate = Candidate { credential, principal, refused_until: Moment::default() };
         let Some(user) = self.users.get_mut(&id) else {
             let (candidates, phase) = (vec![candidate], Phase::Waiting(now));
-            self.users.insert(id, User { candidates, phase, losses: 0, last_id: None });
+            self.users
+                .insert(id, User { candidates, phase, losses: 0, was_heard: false, last_id: None });
             self.queue.insert((now, id));
             return ended;
         };
@@ -249,6 +261,7 @@ impl Roster {
         match &mut user.phase {
             Phase::Busy(busy) if busy.attempt == attempt && busy.opened.is_none() => {
                 busy.opened = Some(now);
+                user.was_heard = true;
             }
             Phase::Busy(_) | Phase::Waiting(_) => return false,
         }
@@ -259,21 +272,23 @@ impl Roster {
         true
     }
 
-    /// An attempt failed, or what it opened ended. `random` is drawn from 0 to 1.
+    /// An attempt failed, or what it opened ended; `None` if nobody wanted it any more. `random` is drawn
+    /// from 0 to 1.
     pub fn ended(
         &mut self,
         (id, attempt): (PrincipalId, u64),
         farewell: Farewell,
         now: Moment,
         random: f64,
-    ) {
-        let Some(Phase::Busy(busy)) = user_phase(&self.users, id) else { return };
+    ) -> Option<Loss> {
+        let Some(Phase::Busy(busy)) = user_phase(&self.users, id) else { return None };
         if busy.attempt != attempt {
-            return;
+            return None;
         }
         self.release(busy);
         let is_known = self.listening > 0;
-        let Some(user) = self.users.get_mut(&id) else { return };
+        let user = self.users.get_mut(&id)?;
+        let loss = Loss { of_source: user.was_heard, of_attempt: busy.opened.is_none() };
         user.last_id = farewell.last_id.or_else(|| user.last_id.take());
         let due = match farewell.ended.verdict() {
             Verdict::NotOffered => now.after(NOT_SERVED_FOR),
@@ -307,6 +322,7 @@ impl Roster {
             }
         };
         self.wait(id, due);
+        Some(loss)
     }
 
     fn not_served(&mut self, now: Moment) {

@@ -58,8 +58,8 @@ impl At {
         start
     }
 
-    fn ended(&mut self, start: &Start, ended: Ended) {
-        self.roster.ended((start.user, start.attempt), ended.into(), self.now, 1.0);
+    fn ended(&mut self, start: &Start, ended: Ended) -> Option<Loss> {
+        self.roster.ended((start.user, start.attempt), ended.into(), self.now, 1.0)
     }
 }
 
@@ -225,11 +225,15 @@ fn an_upstream_that_is_down_is_tried_by_one_at_a_time() {
         open.push(start);
     }
     assert_eq!(open.len(), 100);
-    open.iter().for_each(|start| at.ended(start, Ended::Broken));
+    for start in &open {
+        at.ended(start, Ended::Broken);
+    }
     at.after(SECOND * 10);
     let tried: Vec<_> = std::iter::from_fn(|| at.next()).collect();
     assert_eq!(tried.len(), AT_ONCE);
-    tried.iter().for_each(|start| at.ended(start, Ended::Unreachable));
+    for start in &tried {
+        at.ended(start, Ended::Unreachable);
+    }
     at.after(LONGEST_PAUSE);
     let scout = at.next().unwrap();
     assert!(at.next().is_none());
@@ -281,6 +285,30 @@ fn where_some_are_refused_the_others_are_heard() {
         at.ended(&start, Ended::Refused(401));
     }
     at.open();
+}
+
+#[test]
+fn a_source_is_lost_with_its_connection_and_each_time_it_does_not_come_back() {
+    let mut at = At::start(10);
+    at.came(1, 1);
+    let mut losses = Vec::new();
+    let start = at.next().unwrap();
+    losses.extend(at.ended(&start, Ended::Unreachable));
+    at.after(LONGEST_PAUSE);
+    let start = at.open();
+    losses.extend(at.ended(&start, Ended::Closed));
+    for ended in [Ended::Trouble(503), Ended::Unreachable, Ended::NoRoom, Ended::NotServed(404)] {
+        at.after(LONGEST_PAUSE);
+        let start = at.next().unwrap();
+        losses.extend(at.ended(&start, ended));
+    }
+    let seen: Vec<_> = losses.iter().map(|loss| (loss.of_source, loss.of_attempt)).collect();
+    let again = (true, true);
+    assert_eq!(seen, [(false, true), (true, false), again, again, again, again]);
+    at.after(NOT_SERVED_FOR);
+    let start = at.open();
+    at.gone(1);
+    assert_eq!(at.ended(&start, Ended::Closed), None, "we ended it");
 }
 
 #[test]
