@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -19,6 +20,9 @@ use crate::state::fact::PrincipalId;
 use crate::telemetry::health::{Health, Part};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
+
+/// How long what the log was told holds, even if it has passed.
+const SAID_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The parts that a relay joins.
 #[derive(Clone)]
@@ -48,8 +52,8 @@ pub struct Relay {
     is_demanded: bool,
     /// What ended last, while nothing has opened since.
     trouble: Option<Ended>,
-    /// What the log was told: each kind of end once.
-    said: Vec<&'static str>,
+    /// What the log was told, and when: each kind of end once.
+    said: Vec<(&'static str, Moment)>,
 }
 
 /// What became of a task.
@@ -214,12 +218,16 @@ impl Relay {
         let (listening, crowded_out) = (self.roster.listening(), self.roster.crowded_out());
         self.metrics.relays.set(i64::try_from(listening).unwrap_or(i64::MAX));
         self.metrics.relays_waiting.set(i64::try_from(crowded_out).unwrap_or(i64::MAX));
-        let trouble = match crowded_out {
-            0 => self.trouble.clone().filter(|_| listening == 0 && self.roster.users() > 0),
-            _ => Some(self.roster.full()),
-        };
-        match trouble {
-            None => self.health.recover(Part::Relay),
+        // It works, for as many as it is to.
+        if crowded_out > 0 {
+            self.say(&self.roster.full());
+        }
+        match self.trouble.clone().filter(|_| listening == 0 && self.roster.users() > 0) {
+            None => {
+                let now = Moment::now();
+                self.said.retain(|(_, at)| crowded_out > 0 || now.since(*at) < SAID_FOR);
+                self.health.recover(Part::Relay);
+            }
             Some(ended) if self.is_demanded => {
                 self.health.degrade(Part::Relay, ended.to_string(), ended.remedy());
             }
@@ -227,12 +235,12 @@ impl Relay {
         }
     }
 
-    /// Where it is not demanded, the log hears of each kind of trouble once.
+    /// The log hears of each kind of trouble once, and again if it comes back after [`SAID_FOR`].
     fn say(&mut self, ended: &Ended) {
-        if self.said.contains(&ended.label()) {
+        if self.said.iter().any(|(label, _)| *label == ended.label()) {
             return;
         }
-        self.said.push(ended.label());
+        self.said.push((ended.label(), Moment::now()));
         match ended {
             Ended::Full(_) | Ended::Elsewhere(_) => {
                 tracing::warn!(why = %ended, remedy = ended.remedy(), "upstream's own push is not heard for all");
