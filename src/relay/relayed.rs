@@ -1,6 +1,6 @@
 //! Keeps the subscriptions that the [`roster`](super::roster) wants, and tells the hub what they say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ use crate::state::fact::PrincipalId;
 use crate::telemetry::health::{Health, Part};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
+
+/// When it is asked once more what was missed: upstream may answer before it has registered the
+/// subscription.
+const REGISTERED_AFTER: Duration = Duration::from_secs(2);
 
 /// How long what the log was told holds, even if it has passed.
 const SAID_FOR: Duration = Duration::from_secs(60 * 60);
@@ -48,6 +52,9 @@ pub struct Relay {
     tasks: JoinSet<(Start, Outcome)>,
     /// How to end them, by attempt.
     running: HashMap<u64, (AbortHandle, PrincipalId)>,
+    /// Subscriptions opened just now, by attempt: whose accounts are asked about once more, and when.
+    /// Bounded by what opens within [`REGISTERED_AFTER`].
+    young: VecDeque<(Moment, u64, CredentialKey)>,
     /// Whether it is a trouble when it does not work.
     is_demanded: bool,
     /// What ended last, while nothing has opened since.
@@ -81,6 +88,7 @@ impl Relay {
             pulse: Arc::default(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
+            young: VecDeque::new(),
             is_demanded,
             trouble: None,
             said: Vec::new(),
@@ -94,8 +102,10 @@ impl Relay {
             while let Some(start) = self.roster.next(Moment::now()) {
                 self.attempt(start);
             }
+            self.ask_again(Moment::now());
             self.report();
-            let due = self.roster.due().unwrap_or(Moment::NEVER);
+            let again = self.young.front().map(|(at, ..)| *at);
+            let due = self.roster.due().into_iter().chain(again).min().unwrap_or(Moment::NEVER);
             tokio::select! {
                 () = wiring.drain.reached(Phase::Ended) => return,
                 changed = wiring.hub.comings().take() => {
@@ -143,6 +153,8 @@ impl Relay {
             return;
         }
         self.trouble = None;
+        let again = Moment::now().after(REGISTERED_AFTER);
+        self.young.push_back((again, start.attempt, start.credential));
         let (pulse, metrics) = (Arc::clone(&self.pulse), self.metrics.clone());
         let (hub, tracked) = (Arc::clone(&self.wiring.hub), self.wiring.drain.track());
         hub.missed(start.credential);
@@ -155,6 +167,18 @@ impl Relay {
             };
             (start, Outcome::Ended(farewell))
         });
+    }
+
+    /// Asks what was missed by subscriptions that are open for a while now.
+    fn ask_again(&mut self, now: Moment) {
+        while let Some((_, attempt, credential)) =
+            self.young.front().filter(|it| it.0 <= now).copied()
+        {
+            self.young.pop_front();
+            if self.running.contains_key(&attempt) {
+                self.wiring.hub.missed(credential);
+            }
+        }
     }
 
     fn spawn<F>(&mut self, (user, attempt): (PrincipalId, u64), task: F)
