@@ -78,10 +78,11 @@ impl Upstream {
     /// # Errors
     /// When TLS towards an https address cannot be set up.
     pub fn new(
-        settings: config::Upstream,
+        mut settings: config::Upstream,
         health: Arc<Health>,
         room: &Room,
     ) -> Result<Self, TlsError> {
+        settings.relay_connections = settings.relay_connections.min(room.most_subscriptions());
         let tls = |http| {
             let is_needed = settings.addresses.iter().any(|address| address.tls);
             is_needed.then(|| tls_config(settings.ca_file.as_ref(), http).map(Arc::new)).transpose()

@@ -53,6 +53,13 @@ impl Room {
         Places { kept: Arc::clone(&self.subscriptions), next: Arc::clone(&self.clients) }
     }
 
+    /// Connections of subscriptions: at most half of the places of clients besides those kept for them, or
+    /// the last clients could not come in.
+    pub(super) fn most_subscriptions(&self) -> usize {
+        let kept = self.subscriptions.available_permits();
+        kept.saturating_add(self.clients.available_permits() / 2).max(1)
+    }
+
     /// Idle connections of one pool: those of others find a place beside them.
     pub(super) fn most_idle(&self) -> usize {
         (self.requests.available_permits() / 2).max(1)
@@ -106,4 +113,19 @@ pub struct Subscription(pub usize);
 impl Subscription {
     /// Below the least number of streams that a server should allow on a connection (RFC 9113 §6.5.2).
     pub(super) const TOGETHER: usize = 64;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions_leave_clients_half_of_their_places() {
+        let most = |clients, subscriptions| {
+            let kept = Kept { requests: 8, probes: 4, subscriptions };
+            Room::new(Arc::new(Semaphore::new(clients)), kept).most_subscriptions()
+        };
+        assert_eq!((most(960, 0), most(100, 400), most(1, 0)), (480, 450, 1));
+        assert_eq!(Room::default().most_subscriptions(), Semaphore::MAX_PERMITS);
+    }
 }
