@@ -14,10 +14,13 @@
 //! When full (`most` subscriptions): further users wait, first come first served, and are served by the
 //! probe alone.
 
+mod user;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::user::{Busy, Candidate, Phase, User};
 use super::ended::{Ended, Farewell, Verdict};
 use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
@@ -61,30 +64,6 @@ pub struct Start {
     pub last_id: Option<Box<str>>,
 }
 
-#[derive(Debug)]
-struct Candidate {
-    credential: CredentialKey,
-    principal: Arc<Principal>,
-    /// Upstream's push did not open to it.
-    refused_until: Moment,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Phase {
-    /// Stands in the queue for this moment.
-    Waiting(Moment),
-    Busy(Busy),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Busy {
-    attempt: u64,
-    credential: CredentialKey,
-    place: usize,
-    /// Since when it is listened; `None` while it is tried.
-    opened: Option<Moment>,
-}
-
 /// What ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
@@ -92,18 +71,6 @@ pub struct Loss {
     pub of_source: bool,
     /// Whether it was an attempt, that opened nothing.
     pub of_attempt: bool,
-}
-
-#[derive(Debug)]
-struct User {
-    /// In the order in which they came, at least one; the newest is tried first: it lives longest.
-    candidates: Vec<Candidate>,
-    phase: Phase,
-    /// Connections lost since one held.
-    losses: u32,
-    /// Whether it was ever listened for.
-    was_heard: bool,
-    last_id: Option<Box<str>>,
 }
 
 /// See the module.
