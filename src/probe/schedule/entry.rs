@@ -102,6 +102,10 @@ pub(super) struct Entry {
     pub(super) noticed_last: Option<Moment>,
     /// What a probe found that nobody had told, until this moment has come: it is judged then.
     pub(super) find: Option<Moment>,
+    /// When a change of it that a source told was last counted.
+    pub(super) counted: Option<Moment>,
+    /// A probe found in it what nobody told: it keeps the usual interval.
+    pub(super) is_untold: bool,
 }
 
 impl Entry {
@@ -124,6 +128,8 @@ impl Entry {
             noticed: None,
             noticed_last: None,
             find: None,
+            counted: None,
+            is_untold: false,
         }
     }
 

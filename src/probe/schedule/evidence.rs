@@ -5,10 +5,14 @@
 //! half, asking less often breaks the promise. Nobody can say in advance which it is, but it shows:
 //!
 //! - A change of which a source tells first is evidence for it. [`ENOUGH`] of them in a row, over all
-//!   accounts, and the longer interval (`probe.interval_told`) holds.
+//!   accounts, and the longer interval (`probe.interval_told`) holds. One for each account and usual
+//!   interval counts: a burst in one account says nothing about the others.
 //! - A change that a probe by interval finds is evidence against it: the count starts from nothing,
 //!   and every account is back to the usual interval, each at a moment of its own. One is enough: the
 //!   next one would take the longer interval to be noticed.
+//! - A source may tell of most accounts and never of the rest. So each such find makes [`HARDER`]
+//!   times as many told changes necessary, which halves with every hour ([`FORGIVEN`]) without one,
+//!   and the account keeps the usual interval for as long as it is watched.
 //! - The probe may merely have been faster. So a find is judged only after [`GRACE`], and a
 //!   notification that comes meanwhile, or came as long before, makes it one that was told.
 //! - A source that was lost tells nothing: the count starts from nothing at once.
@@ -30,8 +34,14 @@ use crate::clock::Moment;
 use crate::jmap::id::DataType;
 use crate::state::fact::AccountKey;
 
-/// So many changes told in a row count as all.
+/// So many changes told in a row count as all, before it has been found wrong.
 pub const ENOUGH: u32 = 32;
+
+/// So many times as many are necessary after each find that nobody told.
+const HARDER: u32 = 4;
+
+/// Half as many are necessary after each such time without one.
+const FORGIVEN: Duration = Duration::from_secs(3600);
 
 /// How much later than a probe a source may be.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -114,7 +124,7 @@ impl Schedule {
             self.forget_find(account, now);
         }
         if is_find || is_published {
-            self.told = self.told.saturating_add(1);
+            self.count_told(account, now);
         }
     }
 
@@ -159,7 +169,7 @@ impl Schedule {
         if entry.noticed_last.is_some_and(|at| at.after(GRACE) >= entry.asked_at) {
             let since = entry.noticed.or(entry.noticed_last).unwrap_or(now);
             self.tally.told += u64::from(entry.why == Why::Interval);
-            self.told = self.told.saturating_add(1);
+            self.count_told(account, now);
             return Some(Change { source: Source::Notice, within: now.since(since) });
         }
         match entry.again.map_or(entry.why, |again| again.max(entry.why)) {
@@ -194,7 +204,7 @@ impl Schedule {
     /// Whether the longer interval holds.
     #[must_use]
     pub fn is_confident(&self) -> bool {
-        self.told >= ENOUGH
+        self.told >= self.needed
     }
 
     /// What a probe of the account asks for; it must be running.
@@ -218,6 +228,7 @@ impl Schedule {
 
     /// Judges the finds whose time has come.
     pub(super) fn judge(&mut self, now: Moment) {
+        self.forgive(now);
         while let Some((at, account)) = self.finds.pop_first() {
             if at > now {
                 self.finds.insert((at, account));
@@ -225,24 +236,48 @@ impl Schedule {
             }
             if let Some(entry) = self.entries.get_mut(&account) {
                 entry.find = None;
+                entry.is_untold = true;
             }
-            self.tally.unannounced += 1;
-            self.gap(now);
+            self.untold(now);
+        }
+    }
+
+    /// A find that nobody told.
+    pub(super) fn untold(&mut self, now: Moment) {
+        self.tally.unannounced += 1;
+        self.gap(now);
+        self.needed = self.needed.saturating_mul(HARDER);
+        self.forgiven_at = now.after(FORGIVEN);
+    }
+
+    fn forgive(&mut self, now: Moment) {
+        while self.needed > ENOUGH && self.forgiven_at <= now {
+            self.needed = (self.needed / 2).max(ENOUGH);
+            self.forgiven_at = self.forgiven_at.after(FORGIVEN);
+        }
+    }
+
+    /// A source told of a change of the account.
+    fn count_told(&mut self, account: &AccountKey, now: Moment) {
+        let Some(entry) = self.entries.get_mut(account) else { return };
+        if entry.counted.is_none_or(|at| now >= at.after(self.intervals.usual)) {
+            entry.counted = Some(now);
+            self.told = self.told.saturating_add(1);
         }
     }
 
     /// A find is no evidence: it was told, or made by a request that passed.
     fn forget_find(&mut self, account: &AccountKey, now: Moment) {
-        self.drop_find(account);
+        let _ = self.drop_find(account);
         self.set_hurry(account, None);
         let asked_at = self.entries.get(account).map_or(now, |entry| entry.asked_at);
         self.put_off(account, asked_at);
     }
 
-    pub(super) fn drop_find(&mut self, account: &AccountKey) {
-        if let Some(at) = self.entries.get_mut(account).and_then(|entry| entry.find.take()) {
-            self.finds.remove(&(at, account.clone()));
-        }
+    /// Gives whether a find of the account waited to be judged.
+    pub(super) fn drop_find(&mut self, account: &AccountKey) -> bool {
+        let find = self.entries.get_mut(account).and_then(|entry| entry.find.take());
+        find.is_some_and(|at| self.finds.remove(&(at, account.clone())))
     }
 
     pub(super) fn set_hurry(&mut self, account: &AccountKey, hurry: Option<Duration>) {

@@ -53,13 +53,15 @@ impl Intervals {
 impl Schedule {
     /// How long to leave the account alone, with jitter; `None` for ever.
     pub(super) fn interval_of(&mut self, account: &AccountKey) -> Option<Duration> {
-        let usual = self.usual_interval()?;
+        let common = self.usual_interval()?;
         let factor = self.rng.random_range(1.0 - SPREAD..=1.0 + SPREAD);
-        let hurry = self.entries.get(account).and_then(|entry| entry.hurry);
-        Some(hurry.unwrap_or(usual).mul_f64(factor))
+        let entry = self.entries.get(account);
+        let kept = entry.filter(|entry| entry.is_untold).map(|_| self.intervals.usual);
+        let hurry = entry.and_then(|entry| entry.hurry);
+        Some(hurry.or(kept).unwrap_or(common).mul_f64(factor))
     }
 
-    /// The interval of all accounts that are in no hurry; `None` for none.
+    /// The interval of all accounts that are in no hurry and have been told of; `None` for none.
     pub(super) fn usual_interval(&self) -> Option<Duration> {
         let Intervals { usual, told, .. } = self.intervals;
         (!self.intervals.are_off()).then_some(if self.is_confident() { told } else { usual })

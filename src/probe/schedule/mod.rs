@@ -23,7 +23,7 @@ use rand::{RngExt, SeedableRng};
 
 pub use self::entry::Why;
 use self::entry::{Departed, Entry, Lists, Phase};
-use self::evidence::Tally;
+use self::evidence::{ENOUGH, Tally};
 pub use self::intervals::Intervals;
 use super::budget::Budget;
 use super::window::{Borne, Window};
@@ -81,6 +81,10 @@ pub struct Schedule {
     lists: Lists,
     /// Changes that others told since a probe found one that nobody had.
     told: u32,
+    /// So many of them count as all.
+    needed: u32,
+    /// When fewer are needed again, if it is more than at first.
+    forgiven_at: Moment,
     /// What nobody had told so far, by when it is judged; one for each account at most.
     finds: BTreeSet<(Moment, AccountKey)>,
     /// Entries in a hurry.
@@ -106,6 +110,8 @@ impl Schedule {
             departed: Departed::default(),
             lists: Lists::default(),
             told: 0,
+            needed: ENOUGH,
+            forgiven_at: Moment::default(),
             finds: BTreeSet::new(),
             hurried: 0,
             tally: Tally::default(),
@@ -377,7 +383,7 @@ impl Schedule {
 
     /// The account is watched no longer and in no queue.
     fn forget(&mut self, account: &AccountKey, now: Moment) {
-        self.drop_find(account);
+        let _ = self.drop_find(account);
         self.set_hurry(account, None);
         if let Some(entry) = self.entries.remove(account) {
             self.departed.keep(account, entry.baselines, now);

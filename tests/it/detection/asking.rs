@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{MAIL, SECOND, probes_of, watch};
 use crate::support::rig::Rig;
+use crate::support::sse::EventStream;
 use crate::support::upstream::{API, account_of};
 use crate::support::wait::until;
 
@@ -19,12 +20,19 @@ fn at_interval(rig: &Rig, interval: &'static str) -> i64 {
     rig.metrics.probe_accounts.get_or_create(&[("interval", interval)]).get()
 }
 
-async fn asked_at_interval(rig: &Rig, interval: &'static str) {
+async fn asked_at_interval(rig: &Rig, interval: &'static str, accounts: i64) {
     until(interval, || match at_interval(rig, interval) {
-        1 => Ok(()),
+        now if now == accounts => Ok(()),
         other => Err(other),
     })
     .await;
+}
+
+/// A change of which a notice tells, up to its arrival.
+async fn tell(rig: &Rig, stream: &mut EventStream, account: &str) {
+    let new = rig.upstream.mail(|mail| mail.change(account, "Email"));
+    rig.notify(&json!({ "accountId": account, "types": ["Email"] }));
+    stream.told(account, "Email", &new).await;
 }
 
 fn asked_for(rig: &Rig, reason: &'static str) -> u64 {
@@ -43,35 +51,38 @@ async fn an_account_is_asked_about_more_often_after_a_change_that_nobody_told() 
     let new = rig.upstream.mail(|mail| mail.change(&account, "Email"));
     stream.told(&account, "Email", &new).await;
     let (found, before) = (Instant::now(), probes_of(&rig, "alice"));
-    asked_at_interval(&rig, "min").await;
+    asked_at_interval(&rig, "min", 1).await;
     until("quick probes", || match probes_of(&rig, "alice") - before {
         3.. => Ok(()),
         asked => Err(asked),
     })
     .await;
     assert!(found.elapsed() < 3 * SECOND, "one usual interval would be longer");
-    asked_at_interval(&rig, "usual").await;
+    asked_at_interval(&rig, "usual", 1).await;
     rig.end().await;
 }
 
 #[tokio::test]
 async fn accounts_of_which_others_tell_are_asked_about_less_often_until_one_may_have_been_silent() {
     let rig = Rig::start(|config| config.probe.interval_told = 7200 * SECOND).await;
+    let accounts: Vec<String> = (0..ENOUGH).map(|n| format!("shared-{n}")).collect();
+    rig.upstream.mail(|mail| accounts.iter().for_each(|id| mail.share("alice", id)));
     let mut stream = watch(&rig, "alice", MAIL).await;
-    asked_at_interval(&rig, "usual").await;
-    let account = account_of("alice");
-    for _ in 0..ENOUGH {
-        let new = rig.upstream.mail(|mail| mail.change(&account, "Email"));
-        rig.notify(&json!({ "accountId": account, "types": ["Email"] }));
-        stream.told(&account, "Email", &new).await;
+    let all = i64::from(ENOUGH) + 1;
+    asked_at_interval(&rig, "usual", all).await;
+    // A second change of the same account within the usual interval does not count.
+    for account in accounts.iter().skip(1).chain(accounts.get(1)) {
+        tell(&rig, &mut stream, account).await;
     }
-    asked_at_interval(&rig, "told").await;
+    assert_eq!(at_interval(&rig, "told"), 0);
+    tell(&rig, &mut stream, &accounts[0]).await;
+    asked_at_interval(&rig, "told", all).await;
     let mut times = String::new();
     prometheus_client::encoding::text::encode(&mut times, &rig.metrics.registry()).unwrap();
-    let notices = "change_to_push_seconds_count{source=\"notice\"} 32\n";
+    let notices = "change_to_push_seconds_count{source=\"notice\"} 33\n";
     assert!(times.contains(notices), "{times}");
     rig.gap();
-    asked_at_interval(&rig, "usual").await;
+    asked_at_interval(&rig, "usual", all).await;
     rig.end().await;
 }
 

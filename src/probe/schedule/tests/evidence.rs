@@ -45,14 +45,24 @@ fn next_answer(schedule: &mut Schedule, now: Moment) -> Moment {
     }
 }
 
-/// So many changes of the account of which a notification tells.
-fn tell(schedule: &mut Schedule, name: &str, times: u32, now: Moment) {
-    for _ in 0..times {
-        schedule.heard(&account(name), now, false, now);
-        schedule.request(&account(name), Why::Hint, now);
-        let change = answer(schedule, name, true, now).unwrap();
-        assert_eq!(change.source, Source::Notice);
-    }
+/// A change of the account of which a notification tells.
+fn tell(schedule: &mut Schedule, name: &str, now: Moment) {
+    schedule.heard(&account(name), now, false, now);
+    schedule.request(&account(name), Why::Hint, now);
+    let change = answer(schedule, name, true, now).unwrap();
+    assert_eq!(change.source, Source::Notice);
+}
+
+/// A find in the account of which nobody tells, and its judgement.
+fn surprise(schedule: &mut Schedule, name: &str, now: Moment) -> Moment {
+    let _ = answer(schedule, name, true, now);
+    let judged = now.after(GRACE);
+    schedule.judge(judged);
+    judged
+}
+
+fn names(count: u32) -> Vec<String> {
+    (0..count).map(|n| format!("a{n}")).collect()
 }
 
 fn poll(sent: f64) -> Passed {
@@ -98,11 +108,15 @@ fn a_find_says_how_late_it_may_be() {
 #[test]
 fn changes_told_by_others_make_the_interval_long() {
     let mut schedule = adaptive(&["a"]);
-    tell(&mut schedule, "a", ENOUGH - 1, at(1.0));
+    for name in names(ENOUGH - 1) {
+        schedule.watch(&account(&name), at(0.0));
+        tell(&mut schedule, &name, at(0.0));
+        schedule.remove(&account(&name), at(0.0));
+    }
     assert!(!schedule.is_confident());
-    tell(&mut schedule, "a", 1, at(1.0));
-    let next = next_at(&mut schedule, at(1.0));
-    assert!((at(241.0)..=at(361.0)).contains(&next), "{next:?}");
+    tell(&mut schedule, "a", at(0.0));
+    let next = next_at(&mut schedule, at(0.0));
+    assert!((at(240.0)..=at(360.0)).contains(&next), "{next:?}");
 }
 
 #[test]
@@ -118,11 +132,64 @@ fn notifications_of_which_upstream_knows_nothing_are_no_evidence() {
 
 #[test]
 fn exact_notifications_count_without_a_probe() {
-    let mut schedule = adaptive(&["a"]);
-    for _ in 0..ENOUGH {
-        schedule.heard(&account("a"), at(1.0), true, at(1.0));
-    }
+    let names = names(ENOUGH);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut schedule = adaptive(&names);
+    names.iter().for_each(|name| schedule.heard(&account(name), at(1.0), true, at(1.0)));
     assert!(schedule.is_confident());
+}
+
+#[test]
+fn a_burst_of_one_account_is_no_evidence_about_the_others() {
+    let mut schedule = adaptive(&["a", "b"]);
+    for _ in 0..ENOUGH {
+        schedule.heard(&account("a"), at(0.0), true, at(0.0));
+        tell(&mut schedule, "a", at(0.0));
+    }
+    assert_eq!(schedule.told, 1);
+    schedule.heard(&account("a"), at(29.0), true, at(29.0));
+    assert_eq!(schedule.told, 1, "within the usual interval");
+    schedule.heard(&account("a"), at(30.0), true, at(30.0));
+    assert_eq!(schedule.told, 2);
+}
+
+#[test]
+fn each_find_that_nobody_told_makes_more_changes_told_necessary_for_some_hours() {
+    let mut schedule = adaptive(&["a"]);
+    let mut now = at(40.0);
+    for _ in 0..2 {
+        now = surprise(&mut schedule, "a", now).after(ADAPTIVE.usual);
+    }
+    schedule.told = 16 * ENOUGH - 1;
+    assert!(!schedule.is_confident());
+    schedule.told = 16 * ENOUGH;
+    assert!(schedule.is_confident());
+    schedule.told = 4 * ENOUGH;
+    let hour = Duration::from_secs(3600);
+    schedule.judge(now.after(hour));
+    assert!(!schedule.is_confident());
+    schedule.judge(now.after(2 * hour));
+    assert!(schedule.is_confident());
+    schedule.told = ENOUGH - 1;
+    schedule.judge(now.after(100 * hour));
+    assert!(!schedule.is_confident(), "never less than at first");
+}
+
+#[test]
+fn an_account_of_which_nobody_told_keeps_the_usual_interval_while_it_is_watched() {
+    let mut schedule = adaptive(&["a"]);
+    let mut now = surprise(&mut schedule, "a", at(40.0));
+    schedule.told = u32::MAX;
+    assert!(schedule.is_confident());
+    for _ in 0..20 {
+        let next = next_answer(&mut schedule, now);
+        assert!(next <= now.after(ADAPTIVE.usual.mul_f64(1.2)), "{next:?}");
+        now = next;
+    }
+    schedule.remove(&account("a"), now);
+    schedule.watch(&account("a"), now);
+    now = next_answer(&mut schedule, now);
+    assert!(next_answer(&mut schedule, now) >= now.after(ADAPTIVE.told.mul_f64(0.8)));
 }
 
 #[test]
@@ -142,7 +209,7 @@ fn one_find_that_nobody_told_brings_all_accounts_back_each_at_a_moment_of_its_ow
     let names: Vec<String> = (0..100).map(|n| format!("a{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut schedule = adaptive(&names);
-    tell(&mut schedule, "a0", ENOUGH, at(0.0));
+    schedule.told = ENOUGH;
     while let Some(next) = asked(&mut schedule, at(40.0)) {
         schedule.finished(&next, Ended::Answered, None, at(40.0));
     }
@@ -201,17 +268,18 @@ fn a_find_is_judged_in_time_though_nothing_else_is_due() {
 #[test]
 fn a_gap_ends_the_long_interval_at_once() {
     let mut schedule = adaptive(&["a"]);
-    tell(&mut schedule, "a", ENOUGH, at(1.0));
+    schedule.told = ENOUGH;
+    tell(&mut schedule, "a", at(1.0));
     schedule.gap(at(2.0));
     assert!(next_at(&mut schedule, at(2.0)) <= at(32.0));
-    tell(&mut schedule, "a", ENOUGH - 1, at(33.0));
-    assert!(!schedule.is_confident(), "the count starts from nothing");
+    assert_eq!(schedule.told, 0, "the count starts from nothing");
 }
 
 #[test]
 fn an_account_asked_for_patience_is_left_alone_though_the_interval_is_short_again() {
     let mut schedule = adaptive(&["a"]);
-    tell(&mut schedule, "a", ENOUGH, at(1.0));
+    schedule.told = ENOUGH;
+    tell(&mut schedule, "a", at(1.0));
     assert_eq!(asked(&mut schedule, at(400.0)), Some(account("a")));
     let patience = Ended::Limited(Some(Duration::from_secs(200)));
     schedule.finished(&account("a"), patience, None, at(400.0));

@@ -254,3 +254,38 @@ fn accounts_gone_for_long_are_not_remembered() {
     let kept = world.schedule.departed.len();
     assert!((1..=100).contains(&kept), "{kept}");
 }
+
+/// 190 of 200 accounts have their changes told, one a second; those of the others nobody ever tells.
+#[test]
+fn accounts_left_out_by_a_source_that_tells_of_most_are_asked_about_within_the_usual_interval() {
+    for every in [60_usize, 600] {
+        let mut world = World::new(ADAPTIVE, 50, 1);
+        let keys = keys(200);
+        let (told, untold) = keys.split_at(190);
+        keys.iter().for_each(|key| world.watch(key));
+        world.run(Duration::from_secs(60));
+        let mut pending: BTreeMap<AccountKey, Moment> = BTreeMap::new();
+        let mut delays: Vec<Duration> = Vec::new();
+        for step in 0..40 * every {
+            let now = world.now;
+            world.schedule.heard(&told[step % told.len()], now, true, now);
+            let key = &untold[(step / every) % untold.len()];
+            if step % every == 0 && world.changed.insert(key.clone()) {
+                pending.insert(key.clone(), now);
+            }
+            world.run(Duration::from_secs(1));
+            let (changed, now) = (&world.changed, world.now);
+            for (_, since) in pending.extract_if(.., |key, _| !changed.contains(key)) {
+                delays.push(now.since(since));
+            }
+        }
+        let (first, later) = delays.split_at(untold.len());
+        let latest = later.iter().max().unwrap();
+        println!("one each {every} s: first {first:?}, later {}, at most {latest:?}", later.len());
+        // The answer and the step of a second take some.
+        let most = ADAPTIVE.usual.mul_f64(1.0 + SPREAD) + Duration::from_secs(2);
+        assert!(*latest <= most, "{latest:?}");
+        let late = first.iter().filter(|delay| **delay > most).count();
+        assert!(late <= 3, "{late} before it was known that some are left out");
+    }
+}
