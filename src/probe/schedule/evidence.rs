@@ -15,6 +15,7 @@
 //!   and the account keeps the usual interval for as long as it is watched.
 //! - The probe may merely have been faster. So a find is judged only after [`GRACE`], and a
 //!   notification that comes meanwhile, or came as long before, makes it one that was told.
+//! - A find in an account that is watched no longer is judged then: nobody is left to tell of it.
 //! - A source that was lost tells nothing: the count starts from nothing at once.
 //! - What passes through us in a client's response is evidence for neither: it says nothing of how
 //!   the changes become known that do *not* pass through us, mail that arrives above all. Were it

@@ -383,10 +383,13 @@ impl Schedule {
 
     /// The account is watched no longer and in no queue.
     fn forget(&mut self, account: &AccountKey, now: Moment) {
-        let _ = self.drop_find(account);
+        let is_find = self.drop_find(account);
         self.set_hurry(account, None);
         if let Some(entry) = self.entries.remove(account) {
             self.departed.keep(account, entry.baselines, now);
+        }
+        if is_find {
+            self.untold(now);
         }
     }
 

@@ -384,10 +384,12 @@ fn types_left_out_are_asked_for_though_the_others_are_told() {
 }
 
 #[test]
-fn an_account_that_is_watched_no_longer_leaves_no_find_behind() {
+fn a_find_is_judged_when_its_account_is_watched_no_longer() {
     let mut schedule = adaptive(&["a"]);
     let _ = answer(&mut schedule, "a", true, at(40.0));
+    schedule.told = ENOUGH;
     schedule.remove(&account("a"), at(41.0));
+    assert_eq!((schedule.tally().unannounced, schedule.told), (1, 0));
     assert_eq!(schedule.due(at(60.0)), Next::Idle);
     assert_eq!((schedule.tally().unannounced, schedule.hurried()), (0, 0));
 }
