@@ -148,6 +148,11 @@ impl Visit {
 
     fn note_how_borne(&self, reply: &Result<Reply, Lost>, sent: Moment) {
         let now = Moment::now();
+        // The search for a type that breaks upstream goes on until it has broken it often enough.
+        let is_broken = matches!(reply, Ok(reply) if reply.status.is_server_error());
+        if is_broken && self.round.is_searching() {
+            return;
+        }
         if let Some(borne) = Borne::by(reply, now.since(sent)) {
             self.shared.desk().schedule.borne(borne, sent, now);
         }

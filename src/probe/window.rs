@@ -3,7 +3,8 @@
 //! One more for each window of replies that came as fast as usual; half as many after a timeout, 429
 //! or 5xx, three quarters after a slow reply; once per window, for all that was in flight saw the same
 //! trouble (additive increase, multiplicative decrease, as TCP does it). A connection that was closed or
-//! could not be made says nothing of load: [`super::quarantine`] and back-off see to it.
+//! could not be made says nothing of load: [`super::quarantine`] and back-off see to it. Neither does a
+//! 5xx while a type is searched for that breaks upstream.
 
 use std::time::Duration;
 

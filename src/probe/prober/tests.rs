@@ -25,6 +25,8 @@ struct World {
     states: BTreeMap<&'static str, String>,
     /// Types that close the connection.
     crash: BTreeSet<&'static str>,
+    /// Types for which the whole request gets a 500.
+    breaks: BTreeSet<&'static str>,
     /// Types for which there is an error.
     fails: BTreeSet<&'static str>,
     /// How many requests are to end in a panic.
@@ -66,7 +68,8 @@ impl World {
             self.crashes += 1;
             return Err(Lost::Closed);
         }
-        let status = StatusCode::from_u16(self.status.unwrap_or(200)).unwrap();
+        let status = if asks(&self.breaks) { 500 } else { self.status.unwrap_or(200) };
+        let status = StatusCode::from_u16(status).unwrap();
         let responses: Vec<Value> = calls.iter().map(|call| self.respond(ask, call)).collect();
         let body = json!({"methodResponses": responses, "sessionState": "c0"}).to_string();
         Ok(Reply { status, retry_after: self.retry_after, body: body.into() })
@@ -542,6 +545,23 @@ async fn a_strained_upstream_is_asked_by_fewer_at_the_same_time() {
     rig.world().status = None;
     rig.pass(secs(1200)).await;
     assert_eq!(rig.metrics.probe_window.get(), 32);
+    rig.end().await;
+}
+
+/// Its 500s tell of that type and not of load.
+#[tokio::test(start_paused = true)]
+async fn the_search_for_a_type_that_breaks_is_no_strain_on_the_others() {
+    let rig = rig(secs(30), 10_000);
+    rig.world().breaks.insert("VacationResponse");
+    rig.watch(1, 1);
+    let mut least = 32;
+    for _ in 0..10_000 {
+        rig.pass(LATENCY).await;
+        rig.handle.0.wake.notify_one();
+        least = least.min(rig.metrics.probe_window.get());
+    }
+    assert_eq!(rig.handle.quarantined().len(), 1);
+    assert_eq!(least, 16, "the request that began the search may have told of load");
     rig.end().await;
 }
 

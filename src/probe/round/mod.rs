@@ -35,6 +35,8 @@ pub struct Round {
     /// The witness gave no answer.
     is_abandoned: bool,
     has_failed: bool,
+    /// A request of it has broken.
+    has_broken: bool,
 }
 
 /// What a [`Round`] found.
@@ -90,6 +92,7 @@ impl Round {
 
     /// The request broke. With `may_halve` the search goes on; without, its types are given up.
     pub fn broke(&mut self, may_halve: bool) {
+        self.has_broken = true;
         let mut left = std::mem::take(&mut self.asked);
         if self.is_confirming {
             self.is_abandoned = true;
@@ -109,11 +112,19 @@ impl Round {
 
     /// The request broke on types that others have found to break: the rest is asked again.
     pub fn explained(&mut self, by: &[DataType]) {
+        self.has_broken = true;
         let mut left = std::mem::take(&mut self.asked);
         left.retain(|data_type| !by.contains(data_type));
         if !left.is_empty() {
             self.waiting.push_front(left);
         }
+    }
+
+    /// Whether the request just asked for is expected to break, whatever upstream has to bear: one
+    /// has, or its only type did in an earlier round.
+    #[must_use]
+    pub fn is_searching(&self) -> bool {
+        self.has_broken || self.asked.iter().any(|data_type| self.known.contains(data_type))
     }
 
     /// Whether nothing is left to ask.
