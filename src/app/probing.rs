@@ -1,6 +1,6 @@
 //! Joins prober, hub, credentials and upstream.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +16,9 @@ use crate::http::{Body, reply};
 use crate::hub::probes::Reason;
 use crate::hub::{Hub, ProbeSubject};
 use crate::probe::answer::MAX_REPLY_BYTES;
-use crate::probe::{Ask, Handle, Lost, Prober, Reply, Subject, Told, Why, Wiring, offered};
+use crate::probe::{
+    Ask, Handle, Lost, Prober, Refusals, Reply, Subject, Told, Why, Wiring, offered,
+};
 use crate::state::fact::AccountKey;
 use crate::upstream::{Failure, Probe, Upstream};
 
@@ -31,10 +33,12 @@ pub(super) async fn run(
     upstream: Arc<Upstream>,
     service: Option<Service>,
 ) {
-    let (looked, told, service) = (Arc::clone(&hub), hub, service.map(Arc::new));
+    let (looked, told) = (Arc::clone(&hub), hub);
+    let asker = Asker { upstream, service, refusals: Mutex::default(), prober: prober.handle() };
+    let asker = Arc::new(asker);
     let wiring = Wiring {
         look: move |key: &AccountKey| look(&looked, key),
-        ask: move |question| ask(Arc::clone(&upstream), service.clone(), question),
+        ask: move |question| Arc::clone(&asker).ask(question),
         tell: move |news: Told<Credential>| tell(&told, &authority, &news),
     };
     prober.run(wiring).await;
@@ -78,26 +82,33 @@ fn look(hub: &Hub, key: &AccountKey) -> Option<(Subject, Credential)> {
     Some((subject, (credential, principal)))
 }
 
-/// Asks with the service's credential if there is one, and else, or if that is refused, with the
-/// subscriber's.
-async fn ask(
+/// Sends what probes ask.
+struct Asker {
     upstream: Arc<Upstream>,
-    service: Option<Arc<Service>>,
-    question: Ask<Credential>,
-) -> Result<Reply, Lost> {
-    let Ask { credential: (_, principal), body, .. } = question;
-    if let Some(service) = service
-        && let Some(headers) = service.headers(&principal, Moment::now())
-    {
+    service: Option<Service>,
+    /// A mutex held for a look or a note.
+    refusals: Mutex<Refusals>,
+    prober: Handle,
+}
+
+impl Asker {
+    /// Asks with the service's credential if there is one, and else, or if that is refused, with the
+    /// subscriber's.
+    async fn ask(self: Arc<Self>, question: Ask<Credential>) -> Result<Reply, Lost> {
+        let Ask { credential: (_, principal), body, .. } = question;
+        let Some((service, headers)) = self.service_for(&principal) else {
+            return self.ask_as_user(&principal, &body).await;
+        };
         let mut host = HeaderMap::new();
         principal.credentials.write(&mut host);
         let host = host.remove(HOST).map(|host| (HOST, host));
-        let reply = post(&upstream, &principal.api_path, &body, |all| {
+        let reply = post(&self.upstream, &principal.api_path, &body, |all| {
             all.extend(host);
             all.extend(headers);
         });
         let as_service = reply.await?;
         if is_served(&as_service) {
+            self.refusals().accepted(principal.id);
             service.accepted();
             return Ok(as_service);
         }
@@ -106,17 +117,35 @@ async fn ask(
         if !refused_whole && !as_service.status.is_success() {
             return Ok(as_service);
         }
-        let own = post(&upstream, &principal.api_path, &body, |all| {
-            principal.credentials.write(all);
-        });
-        let own = own.await?;
+        self.prober.asks_again();
+        let own = self.ask_as_user(&principal, &body).await?;
         // The account may be gone for its user as well.
         if refused_whole || is_served(&own) {
-            service.refused(Moment::now());
+            let now = Moment::now();
+            tracing::debug!("upstream refuses probe.headers for a user");
+            if self.refusals().refused(principal.id, now) {
+                service.refused(now);
+            }
         }
-        return Ok(own);
+        Ok(own)
     }
-    post(&upstream, &principal.api_path, &body, |all| principal.credentials.write(all)).await
+
+    async fn ask_as_user(&self, principal: &Principal, body: &Bytes) -> Result<Reply, Lost> {
+        let write = |all: &mut HeaderMap| principal.credentials.write(all);
+        post(&self.upstream, &principal.api_path, body, write).await
+    }
+
+    /// The service and the headers to ask with for this user; `None` where the user's own are better.
+    fn service_for(&self, user: &Principal) -> Option<(&Service, HeaderMap)> {
+        let now = Moment::now();
+        let service = self.service.as_ref().filter(|_| !self.refusals().rests(user.id, now))?;
+        let headers = service.headers(user, now)?;
+        Some((service, headers))
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whether who asked may see the account: a credential that is taken for somebody else's sees that
@@ -157,7 +186,8 @@ async fn post(
     let retry_after = retry_after.and_then(|value| value.trim().parse().ok());
     let body = body.collect_limited(MAX_REPLY_BYTES).await.map_err(|error| lost_body(&error))?;
     let body = decode(&parts.headers, body, MAX_REPLY_BYTES).map_err(|_| Lost::TooLarge)?;
-    Ok(Reply { status: parts.status, retry_after: retry_after.map(Duration::from_secs), body })
+    let (status, retry_after) = (parts.status, retry_after.map(Duration::from_secs));
+    Ok(Reply { status, retry_after, body })
 }
 
 fn lost(failure: &Failure) -> Lost {

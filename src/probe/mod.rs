@@ -11,6 +11,7 @@
 //! | what did upstream say? | [`answer`] |
 //! | the request broke: which type was it? | [`round`] |
 //! | which types are left alone for now? | [`quarantine`] |
+//! | for whom is the service's own credential no good? | [`refusals`] |
 //!
 //! Which types are wanted and what a state is worth is decided in [`crate::state`], who is told in the
 //! hub; credentials and connections come from whoever starts the [`Prober`].
@@ -22,6 +23,7 @@ pub mod lane;
 pub mod plan;
 pub mod prober;
 pub mod quarantine;
+pub mod refusals;
 pub mod round;
 pub mod schedule;
 mod visit;
@@ -31,5 +33,6 @@ pub use answer::{AccountError, Lost, Reply};
 pub use plan::{Subject, offered};
 pub use prober::{Answers, Ask, Handle, Prober, Told, Wiring};
 pub use quarantine::Quarantined;
+pub use refusals::Refusals;
 pub use schedule::Why;
 pub use schedule::evidence::Passed;

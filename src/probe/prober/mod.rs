@@ -136,6 +136,12 @@ impl Prober {
         (Self { shared: Arc::clone(&shared), drain }, Handle(shared))
     }
 
+    /// Another way to tell it what to ask.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
     /// Asks until the drain begins; probes under way end with it.
     pub async fn run<C, L, A, F, T>(self, wiring: Wiring<L, A, T>)
     where
@@ -250,6 +256,12 @@ impl Handle {
             self.0.published(change);
         }
         self.0.wake.notify_one();
+    }
+
+    /// A [`Wiring::ask`] takes one more request, which counts like each other one.
+    pub fn asks_again(&self) {
+        self.0.desk().schedule.spend(Moment::now());
+        self.0.metrics.probes.inc();
     }
 
     /// The types that are not asked for now, for the operator.
