@@ -140,12 +140,21 @@ impl Asker {
         let now = Moment::now();
         let service = self.service.as_ref().filter(|_| !self.refusals().rests(user.id, now))?;
         let headers = service.headers(user, now)?;
-        Some((service, headers))
+        (!is_of_another(&user.username, &headers)).then_some((service, headers))
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether Basic credentials made with this name are somebody else's: a user-id ends at the first
+/// colon (RFC 7617 §2).
+fn is_of_another(username: &str, headers: &HeaderMap) -> bool {
+    let is_basic = |value: &HeaderValue| {
+        value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
+    };
+    username.contains(':') && headers.values().any(is_basic)
 }
 
 /// Whether who asked may see the account: a credential that is taken for somebody else's sees that

@@ -221,6 +221,23 @@ async fn a_service_credential_refused_for_several_users_is_told() {
     rig.end().await;
 }
 
+/// RFC 7617 §2: what stands before the first colon is the user-id.
+#[tokio::test]
+async fn a_user_with_a_colon_in_the_name_is_asked_for_with_no_basic_credentials() {
+    let rig = Rig::start(|config| {
+        let header = "Authorization: Basic {base64:{username}%master:password}";
+        config.probe.headers.extend(HeaderTemplate::parse(header));
+    })
+    .await;
+    rig.upstream.mail(|mail| mail.share("alice:x", "team"));
+    let mut stream = watch(&rig, "alice:x", MAIL).await;
+    tell(&rig, &mut stream, "team").await;
+    let seen = rig.upstream.seen();
+    let is_basic = |value: &[u8]| value.starts_with(b"Basic ");
+    assert!(!seen.iter().any(|seen| is_basic(seen.headers[AUTHORIZATION].as_bytes())));
+    rig.end().await;
+}
+
 /// A service whose name for the user upstream does not heed sees its own accounts and not the user's.
 #[tokio::test]
 async fn a_service_credential_that_sees_not_what_the_user_sees_is_not_believed() {
