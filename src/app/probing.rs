@@ -106,7 +106,7 @@ impl Asker {
             all.extend(host);
             all.extend(headers);
         });
-        let as_service = reply.await?;
+        let as_service = Reply { is_as_user: false, ..reply.await? };
         if is_served(&as_service) {
             self.refusals().accepted(principal.id);
             service.accepted();
@@ -196,7 +196,7 @@ async fn post(
     let body = body.collect_limited(MAX_REPLY_BYTES).await.map_err(|error| lost_body(&error))?;
     let body = decode(&parts.headers, body, MAX_REPLY_BYTES).map_err(|_| Lost::TooLarge)?;
     let (status, retry_after) = (parts.status, retry_after.map(Duration::from_secs));
-    Ok(Reply { status, retry_after, body })
+    Ok(Reply { status, retry_after, body, is_as_user: true })
 }
 
 fn lost(failure: &Failure) -> Lost {

@@ -199,7 +199,7 @@ mod tests {
     fn only_what_tells_of_load_counts() {
         let reply = |status| {
             let status = StatusCode::from_u16(status).unwrap();
-            Ok(Reply { status, retry_after: None, body: Bytes::new() })
+            Ok(Reply { status, retry_after: None, body: Bytes::new(), is_as_user: true })
         };
         let took = Duration::from_secs(1);
         for strained in [reply(429), reply(503), reply(500), Err(Lost::TimedOut)] {

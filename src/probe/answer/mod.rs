@@ -29,6 +29,9 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// The body, decoded and whole, up to [`MAX_REPLY_BYTES`].
     pub body: Bytes,
+    /// Whether upstream took who asked for the user: else its `sessionState` is that of another
+    /// Session, and left out.
+    pub is_as_user: bool,
 }
 
 /// Why there is no reply.
@@ -113,7 +116,12 @@ pub fn read(request: &Request, reply: Result<Reply, Lost>) -> Answer {
         Err(Lost::Closed | Lost::TimedOut | Lost::TooLarge) => return Answer::Broken,
     };
     match reply.status {
-        status if status.is_success() => read_response(request, &reply.body),
+        status if status.is_success() => match read_response(request, &reply.body) {
+            Answer::Answered(answered) if !reply.is_as_user => {
+                Answer::Answered(Answered { session_state: None, ..answered })
+            }
+            answer => answer,
+        },
         StatusCode::UNAUTHORIZED => Answer::Refused(Refusal::Unauthorized),
         StatusCode::FORBIDDEN => Answer::Refused(Refusal::Forbidden),
         StatusCode::TOO_MANY_REQUESTS => Answer::Refused(Refusal::Limited(reply.retry_after)),

@@ -25,7 +25,7 @@ fn request(types: &[&str]) -> Request {
 
 fn reply(status: u16, body: &Value) -> Result<Reply, Lost> {
     let status = StatusCode::from_u16(status).unwrap();
-    Ok(Reply { status, retry_after: None, body: body.to_string().into() })
+    Ok(Reply { status, retry_after: None, body: body.to_string().into(), is_as_user: true })
 }
 
 fn responses(types: &[&str], method_responses: &Value) -> Answered {
@@ -161,7 +161,12 @@ fn a_server_that_lists_everything_is_read_all_the_same() {
 #[test]
 fn what_is_not_a_response_object_is_broken() {
     for body in ["", "<html>", "[]", "{\"methodResponses\":[[\"Email/get\",{\"sta", "{}", "null"] {
-        let reply = Reply { status: StatusCode::OK, retry_after: None, body: body.into() };
+        let reply = Reply {
+            status: StatusCode::OK,
+            retry_after: None,
+            body: body.into(),
+            is_as_user: true,
+        };
         assert_eq!(read(&request(&["Email"]), Ok(reply)), Answer::Broken, "{body}");
     }
 }
@@ -170,7 +175,8 @@ fn what_is_not_a_response_object_is_broken() {
 fn a_reply_beyond_the_limit_is_broken() {
     let filler = " ".repeat(MAX_REPLY_BYTES);
     let body = format!("{{\"methodResponses\":[]{filler}}}");
-    let reply = Reply { status: StatusCode::OK, retry_after: None, body: body.into() };
+    let reply =
+        Reply { status: StatusCode::OK, retry_after: None, body: body.into(), is_as_user: true };
     assert_eq!(read(&request(&["Email"]), Ok(reply)), Answer::Broken);
 }
 
@@ -204,7 +210,7 @@ fn statuses_are_sorted_by_what_follows_from_them() {
 fn retry_after_makes_503_a_limit() {
     let patience = Some(Duration::from_secs(7));
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let reply = Reply { status, retry_after: patience, body: Bytes::new() };
+    let reply = Reply { status, retry_after: patience, body: Bytes::new(), is_as_user: true };
     let answer = read(&request(&["Email"]), Ok(reply));
     assert_eq!(answer, Answer::Refused(Refusal::Limited(patience)));
 }
@@ -233,7 +239,7 @@ proptest! {
     #[test]
     fn no_reply_makes_the_reader_fail(status in 100_u16..600, body in prop::collection::vec(any::<u8>(), 0..300)) {
         let status = StatusCode::from_u16(status).unwrap();
-        let reply = Reply { status, retry_after: None, body: body.into() };
+        let reply = Reply { status, retry_after: None, body: body.into(), is_as_user: true };
         let _ = read(&request(&["Email", "EmailDelivery"]), Ok(reply));
     }
 
@@ -245,7 +251,7 @@ proptest! {
         ], "sessionState": "0"}).to_string();
         let cut = cut % body.len();
         let reply =
-            Reply { status: StatusCode::OK, retry_after: None, body: body.as_bytes()[..cut].to_vec().into() };
+            Reply { status: StatusCode::OK, retry_after: None, body: body.as_bytes()[..cut].to_vec().into(), is_as_user: true };
         prop_assert_eq!(read(&request(&["Email", "Thread"]), Ok(reply)), Answer::Broken);
     }
 }

@@ -72,7 +72,7 @@ impl World {
         let status = StatusCode::from_u16(status).unwrap();
         let responses: Vec<Value> = calls.iter().map(|call| self.respond(ask, call)).collect();
         let body = json!({"methodResponses": responses, "sessionState": "c0"}).to_string();
-        Ok(Reply { status, retry_after: self.retry_after, body: body.into() })
+        Ok(Reply { status, retry_after: self.retry_after, body: body.into(), is_as_user: true })
     }
 
     /// Nothing is published: that is the hub's affair.

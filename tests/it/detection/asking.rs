@@ -170,6 +170,29 @@ async fn the_services_own_credential_takes_the_place_of_the_subscribers() {
     rig.end().await;
 }
 
+/// Its `sessionState` is that of the service's own Session.
+#[tokio::test]
+async fn an_answer_to_the_service_says_nothing_of_the_users_session() {
+    let rig = Rig::start(|config| {
+        config.probe.headers.extend(HeaderTemplate::parse("Authorization: Bearer bob"));
+    })
+    .await;
+    let account = account_of("alice");
+    rig.upstream.mail(|mail| mail.share("bob", &account));
+    let mut stream = rig.events("alice", MAIL).await;
+    until("baseline", || match probes_of(&rig, "bob") {
+        0 => Err(()),
+        _ => Ok(()),
+    })
+    .await;
+    for _ in 0..10 {
+        tell(&rig, &mut stream, &account).await;
+    }
+    assert_eq!(probes_of(&rig, "alice"), 0);
+    assert_eq!(rig.upstream.sessions_of("alice"), 1);
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn a_refused_service_credential_ends_no_stream_and_is_counted() {
     let rig = Rig::start(|config| {

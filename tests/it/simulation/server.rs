@@ -120,7 +120,7 @@ impl Server {
         self.travel().await;
         let refusal = |status: u16, retry_after| {
             let status = StatusCode::from_u16(status).unwrap();
-            Ok(Reply { status, retry_after, body: "{}".into() })
+            Ok(Reply { status, retry_after, body: "{}".into(), is_as_user: true })
         };
         match weather {
             Weather::Down => return Err(Lost::Unreachable),
@@ -161,7 +161,7 @@ impl Server {
         }
         let body = json!({ "methodResponses": responses, "sessionState": session_state });
         let body = body.to_string().into();
-        Ok(Reply { status: StatusCode::OK, retry_after: None, body })
+        Ok(Reply { status: StatusCode::OK, retry_after: None, body, is_as_user: true })
     }
 }
 

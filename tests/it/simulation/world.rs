@@ -335,7 +335,7 @@ fn in_process(proxy: &Proxy, task: impl Future<Output = ()> + Send + 'static) {
 
 fn refusal() -> jmap_push_proxy::probe::Reply {
     let status = http::StatusCode::UNAUTHORIZED;
-    jmap_push_proxy::probe::Reply { status, retry_after: None, body: "".into() }
+    jmap_push_proxy::probe::Reply { status, retry_after: None, body: "".into(), is_as_user: true }
 }
 
 /// Whom a Session is of.
