@@ -31,6 +31,9 @@ const LATE: Duration = Duration::from_secs(4);
 /// The longest that anything is wrong with upstream.
 const BAD: Duration = Duration::from_secs(20);
 
+/// The account of which no notice tells, where there is one.
+const SILENT: &str = TEAM;
+
 /// Whose own account is given to nobody else.
 const KEPT: &str = USERS[0];
 
@@ -52,12 +55,14 @@ pub(super) struct Script {
     /// Notices are lost until somebody says so.
     deaf: bool,
     credentials: u128,
+    /// Whether the interval of accounts that are told of has held.
+    pub(super) relied_on_notices: bool,
 }
 
 impl Script {
     pub(super) fn new(world: Arc<World>, terms: Terms, seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Self { world, terms, rng, deaf: false, credentials: 0 }
+        Self { world, terms, rng, deaf: false, credentials: 0, relied_on_notices: false }
     }
 
     /// All of it, up to the last change.
@@ -69,6 +74,7 @@ impl Script {
                 sleep(pause).await;
             }
             self.step();
+            self.relied_on_notices |= self.world.relies_on_notices();
         }
         self.world.server.turns(Weather::Fair);
         if std::mem::take(&mut self.deaf) {
@@ -84,6 +90,7 @@ impl Script {
             72..80 => self.depart(),
             80..85 => self.wish(),
             85..90 => self.share(),
+            90..94 if self.terms.is_steady => self.change(),
             90..93 => self.lose_notices(),
             93 => self.world.restart(self.rng.random()),
             _ if !self.rng.random_bool(self.terms.trouble) => self.change(),
@@ -123,9 +130,10 @@ impl Script {
             other => _ = mail.change(&account, other),
         });
         let is_lost = match self.terms.knowledge {
-            Knowledge::Interval(_) => self.rng.random_bool(0.4),
+            Knowledge::Interval(_, part) => self.rng.random_bool(part),
             Knowledge::Notices => self.deaf,
         };
+        let is_lost = is_lost || (self.terms.has_silent && account == SILENT);
         if is_lost {
             return;
         }

@@ -7,10 +7,10 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 /// How changes that nobody makes through the proxy become known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Knowledge {
-    /// By the probe, each account at this interval; notices may be lost for good.
-    Interval(Duration),
+    /// By the probe, each account at this interval; this part of the notices is lost for good.
+    Interval(Duration, f64),
     /// By notices alone: who loses one says so.
     Notices,
 }
@@ -19,6 +19,10 @@ pub(super) enum Knowledge {
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) knowledge: Knowledge,
+    /// Of one account no notice ever tells.
+    pub(super) has_silent: bool,
+    /// No process takes another's place, and no source of notices says that it lost some.
+    pub(super) is_steady: bool,
     /// Whether the proxy is told that ids are each user's own.
     pub(super) scope: AccountScope,
     /// Each user sees states of their own, whether the proxy is told or has to find out.
@@ -38,12 +42,18 @@ pub(super) struct Terms {
 impl Terms {
     pub(super) fn draw(rng: &mut StdRng) -> Self {
         let knowledge = match rng.random_bool(0.6) {
-            true => Knowledge::Interval(Duration::from_secs(*pick(rng, &[3, 10, 30]))),
+            true => {
+                let interval = Duration::from_secs(*pick(rng, &[3, 10, 30]));
+                Knowledge::Interval(interval, *pick(rng, &[0.0, 0.02, 0.4]))
+            }
             false => Knowledge::Notices,
         };
+        let has_silent = rng.random_bool(0.3) && knowledge != Knowledge::Notices;
         let (per_user, finds_out) = (rng.random_bool(0.25), rng.random_bool(0.25));
-        Self {
+        let terms = Self {
             knowledge,
+            has_silent,
+            is_steady: false,
             scope: if per_user { AccountScope::PerUser } else { AccountScope::Global },
             has_views: per_user || finds_out,
             has_one_counter: rng.random_bool(0.25),
@@ -51,7 +61,15 @@ impl Terms {
             pause: Duration::from_millis(*pick(rng, &[20, 200, 1000, 3000])),
             trouble: *pick(rng, &[0.0, 0.1, 0.5]),
             latency: Duration::from_millis(*pick(rng, &[5, 50, 500, 3000])),
-        }
+        };
+        if rng.random_bool(0.08) { terms.steady(rng) } else { terms }
+    }
+
+    /// The same where notices come for long enough to be relied on.
+    fn steady(self, rng: &mut StdRng) -> Self {
+        let knowledge = Knowledge::Interval(Duration::from_secs(3), *pick(rng, &[0.0, 0.02]));
+        let (pause, latency) = (Duration::from_secs(3), Duration::from_millis(50));
+        Self { knowledge, is_steady: true, steps: 200, pause, trouble: 0.0, latency, ..self }
     }
 
     /// Whether the proxy has to find out that states differ.
@@ -62,15 +80,20 @@ impl Terms {
     /// Zero for none.
     pub(super) fn interval(&self) -> Duration {
         match self.knowledge {
-            Knowledge::Interval(interval) => interval,
+            Knowledge::Interval(interval, _) => interval,
             Knowledge::Notices => Duration::ZERO,
         }
     }
 
-    /// Within this after the last change all is told: two intervals with their jitter, twice as long
-    /// where notices were believed to tell all, and a margin for what went wrong before.
+    /// The interval while notices are believed to tell all.
+    pub(super) fn interval_told(&self) -> Duration {
+        10 * self.interval()
+    }
+
+    /// Within this after the last change all is told: two intervals with their jitter, as long as they
+    /// are where notices were believed to tell all, and a margin for what went wrong before.
     pub(super) fn bound(&self) -> Duration {
-        2 * self.interval().mul_f64(2.5) + MARGIN
+        self.interval_told().mul_f64(2.5) + MARGIN
     }
 }
 

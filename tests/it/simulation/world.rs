@@ -46,6 +46,7 @@ struct Authority {
 struct Proxy {
     hub: Arc<Hub>,
     prober: Handle,
+    metrics: Metrics,
     authority: Mutex<Authority>,
     drain: Drain,
 }
@@ -64,13 +65,13 @@ impl Proxy {
         let mut config = Config::default().probe;
         config.interval = terms.interval();
         config.interval_min = terms.interval() / 3;
-        config.interval_told = terms.interval() * 2;
+        config.interval_told = terms.interval_told();
         config.quarantine = Duration::from_secs(5);
         let drain = Drain::default();
         let (metrics, health) = (Metrics::default(), Arc::<Health>::default());
-        let (task, prober) = Prober::seeded(seed, &config, drain.clone(), metrics, health);
+        let (task, prober) = Prober::seeded(seed, &config, drain.clone(), metrics.clone(), health);
         let hub = Hub::new(Limits { per_user: 0, accounts: 2, scope: terms.scope });
-        (Arc::new(Self { hub, prober, authority: Mutex::default(), drain }), task)
+        (Arc::new(Self { hub, prober, metrics, authority: Mutex::default(), drain }), task)
     }
 }
 
@@ -109,6 +110,11 @@ impl World {
 
     pub(super) fn prober(&self) -> Handle {
         self.proxy().prober.clone()
+    }
+
+    /// Whether accounts are asked about less often than usual.
+    pub(super) fn relies_on_notices(&self) -> bool {
+        self.proxy().metrics.probe_accounts.get_or_create(&[("interval", "told")]).get() > 0
     }
 
     fn authority<T>(&self, act: impl FnOnce(&mut Authority) -> T) -> T {
