@@ -4,10 +4,22 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Ended;
 use crate::clock::Moment;
 use crate::jmap::id::DataType;
 use crate::state::fact::AccountKey;
+
+/// How a probe of an account ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Upstream answered.
+    Answered,
+    /// It did not, or refused.
+    Failed,
+    /// It asked for patience, for this long if it said so.
+    Limited(Option<Duration>),
+    /// There was nothing to ask, or nobody to ask for.
+    Idle,
+}
 
 /// Baselines of one account that may be asked for one after the other. A page that is loaded again, or
 /// two streams of one client, wait for nothing.

@@ -21,8 +21,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-pub use self::entry::Why;
 use self::entry::{Departed, Entry, Lists, Phase};
+pub use self::entry::{Ended, Why};
 use self::evidence::{ENOUGH, Tally};
 pub use self::intervals::Intervals;
 use super::budget::Budget;
@@ -38,19 +38,6 @@ const HEAL_WITHIN: Duration = Duration::from_secs(2);
 
 /// After so many accounts at once, one from the interval goes, if one is due.
 const URGENT_IN_A_ROW: u32 = 3;
-
-/// How a probe of an account ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Upstream answered.
-    Answered,
-    /// It did not, or refused.
-    Failed,
-    /// It asked for patience, for this long if it said so.
-    Limited(Option<Duration>),
-    /// There was nothing to ask, or nobody to ask for.
-    Idle,
-}
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
