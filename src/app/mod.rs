@@ -5,12 +5,14 @@
 
 mod demo;
 mod doors;
+mod error;
 mod limits;
 mod notices;
 mod probing;
 mod service;
 
 pub use demo::demo;
+pub use error::Error;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -36,7 +38,7 @@ use crate::downstream::dispatch::Dispatch;
 use crate::downstream::listener;
 use crate::downstream::redirect::Redirects;
 use crate::downstream::router::Router;
-use crate::downstream::tls::{self, Certificate};
+use crate::downstream::tls::Certificate;
 use crate::drain::{Drain, Phase};
 use crate::event_source::EventSources;
 use crate::hub::{self, Hub};
@@ -51,31 +53,8 @@ use crate::session::Sessions;
 use crate::streams::Engine;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{self, TlsError, Upstream};
+use crate::upstream::{self, Upstream};
 use crate::websocket::WebSockets;
-
-/// Why the proxy does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// An address is taken, or not ours.
-    #[error(transparent)]
-    Listen(#[from] crate::http::listener::Error),
-    /// TLS towards clients.
-    #[error("set up TLS for clients")]
-    Certificate(#[from] tls::Error),
-    /// TLS towards upstream.
-    #[error("set up TLS towards upstream")]
-    Upstream(#[from] TlsError),
-    /// `redis.url` is nothing that can be connected to.
-    #[error("read redis.url")]
-    Redis(#[from] crate::redis::address::Error),
-    /// A part has panicked, and clients would be left stale without a word.
-    #[error("a task of the proxy has panicked")]
-    Panicked(#[source] JoinError),
-    /// The operating system gives no threads or signals.
-    #[error("start the runtime")]
-    Runtime(#[from] std::io::Error),
-}
 
 /// A proxy that serves.
 pub struct Running {

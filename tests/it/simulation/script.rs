@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::client::{Client, RETURNING, WISHES};
-use super::server::{TEAM, USERS, Weather, bad_weather};
+use super::server::{TEAM, USERS, Weather, bad_weather, fact};
 use super::terms::{Knowledge, Terms, pick};
 use super::world::World;
 use crate::support::upstream::account_of;
@@ -390,17 +390,4 @@ impl Request {
             world.session_changed(&principal);
         }
     }
-}
-
-/// What one method response says, as the tap reads it.
-fn fact(response: &Value) -> Option<Fact> {
-    let (name, _) = response[0].as_str()?.split_once('/')?;
-    let arguments = &response[1];
-    let state = arguments["newState"].as_str().or(arguments["state"].as_str())?;
-    Some(Fact {
-        data_type: DataType::parse(name)?,
-        state: State::parse(state)?,
-        old_state: arguments["oldState"].as_str().and_then(State::parse),
-        created: arguments["created"].as_array().is_some_and(|created| !created.is_empty()),
-    })
 }

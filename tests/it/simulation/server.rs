@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http::StatusCode;
+use jmap_push_proxy::jmap::id::{DataType, State};
 use jmap_push_proxy::probe::{Lost, Reply};
+use jmap_push_proxy::state::fact::Fact;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -175,4 +177,17 @@ pub(super) fn bad_weather(rng: &mut StdRng) -> Weather {
         4 => Weather::Slow(Duration::from_secs(*pick(rng, &[5, 15, 40]))),
         _ => Weather::Crash(BREAKING[rng.random_range(0..BREAKING.len())]),
     }
+}
+
+/// What one method response says, as the tap reads it.
+pub(super) fn fact(response: &Value) -> Option<Fact> {
+    let (name, _) = response[0].as_str()?.split_once('/')?;
+    let arguments = &response[1];
+    let state = arguments["newState"].as_str().or(arguments["state"].as_str())?;
+    Some(Fact {
+        data_type: DataType::parse(name)?,
+        state: State::parse(state)?,
+        old_state: arguments["oldState"].as_str().and_then(State::parse),
+        created: arguments["created"].as_array().is_some_and(|created| !created.is_empty()),
+    })
 }
