@@ -150,8 +150,10 @@ impl Hub {
             (Some(_), None) if inner.agreement.is_paired(account, now) => Worth::Old,
             (Some(_), None) => Worth::Doubtful,
         };
-        // Only of who is watched will a probe say anything.
-        if let Some(count) = count.filter(|_| inner.tracker.is_watched(&shared)) {
+        // Only of who is watched will a probe say anything; and no leap, which may be forged, is to make the
+        // counts that follow look wrong.
+        let is_step = known.is_none() || worth != Worth::Doubtful;
+        if let Some(count) = count.filter(|_| is_step && inner.tracker.is_watched(&shared)) {
             inner.agreement.told(account, count, now);
         }
         let mail: Vec<DataType> = inner.agreement.types().cloned().collect();

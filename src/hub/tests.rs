@@ -430,3 +430,15 @@ fn what_was_told_while_a_token_waited_is_not_told_again() {
     change(&hub, &who, "mine", "m2");
     assert!(told(&mut subscriber).contains("m2"));
 }
+
+#[tokio::test]
+async fn a_leap_is_asked_about_and_spoils_no_count_after_it() {
+    let (hub, mut subscriber) = counting(&mail(), 9).await;
+    let who = principal(1, &["alice"]);
+    hub.counted(&account("alice"), Some(1_000_000_000), false);
+    assert_eq!(told_to(&mut subscriber), "");
+    assert_eq!(asked(&hub).await.len(), 1);
+    probe_mail(&hub, &who, "alice", "9");
+    hub.counted(&account("alice"), Some(10), false);
+    assert!(told_to(&mut subscriber).contains("\"Email\":\"10\""), "still believed");
+}
