@@ -10,6 +10,7 @@ use super::auth::auth;
 use super::doors;
 use super::mistake::Fault;
 use super::notify::notify;
+use super::push::push;
 use super::quantity::Range;
 use super::raw::closest;
 use super::reader::{Reader, is_off};
@@ -48,6 +49,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     streams::own_paths(reader, upstream.as_ref(), event_source.as_ref(), websocket.as_ref());
     let probe = probe(reader);
     let notify = notify(reader);
+    let push = push(reader);
     let taken = [
         ("event_source.path", event_source.as_ref().map(|settings| &*settings.path)),
         ("websocket.path", websocket.as_ref().map(|settings| &*settings.path)),
@@ -67,6 +69,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         websocket: websocket?,
         probe: probe?,
         notify: notify?,
+        push: push?,
         auth: auth?,
         limits: limits?,
         cors: cors?,

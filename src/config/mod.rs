@@ -22,6 +22,7 @@ pub use auth::{Auth, TicketBind, Tickets};
 pub use load::{Flag, SettingsFile, Sources};
 pub use mistake::Mistakes;
 pub use notify::{HttpNotify, Notify};
+pub use push::{Push, PushBind, PushContentType, PushMode};
 pub use raw::{DEFAULTS, ENVIRONMENT_PREFIX, variable};
 pub use template::HeaderTemplate;
 
@@ -32,6 +33,7 @@ mod doors;
 mod load;
 mod mistake;
 mod notify;
+mod push;
 mod quantity;
 mod raw;
 mod reader;
@@ -53,6 +55,7 @@ pub struct Config {
     pub websocket: WebSocket,
     pub probe: Probe,
     pub notify: Notify,
+    pub push: Push,
     pub auth: Auth,
     pub limits: Limits,
     pub cors: Cors,

@@ -20,13 +20,14 @@ pub const DEFAULTS: &str = include_str!("../../proxy.toml");
 pub const ENVIRONMENT_PREFIX: &str = "JMAP_PUSH_PROXY__";
 
 /// Settings whose values are never shown.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "redis.url",
     "redis.password",
     "upstream.headers",
     "probe.headers",
     "auth.ticket_key",
     "notify.http.token",
+    "push.key",
 ];
 
 /// Where a value comes from; the later wins.
