@@ -166,6 +166,7 @@ impl Parts {
             per_user: config.limits.streams_per_user,
             accounts: config.limits.accounts,
             scope: config.upstream.account_scope,
+            as_service: !config.probe.headers.is_empty(),
         });
         let event_source = config.event_source.clone();
         let engine = Engine::new(event_source, streams, drain.clone(), metrics.clone());
@@ -268,7 +269,7 @@ async fn pulse(admin: Arc<Admin>) {
 fn found(hub: &Hub, key: CredentialKey, finding: Finding) {
     match finding {
         Finding::Accepted(principal) => hub.revalidated(key, &principal),
-        Finding::Refused => hub.revoke(key),
+        Finding::Refused | Finding::Lost => hub.revoke(key),
     }
 }
 

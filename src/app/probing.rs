@@ -57,7 +57,9 @@ pub(super) async fn feed(hub: Arc<Hub>, prober: Handle) {
             prober.heard(key, heard.at, heard.is_published);
         }
         for (key, reason) in &due.ask {
-            prober.request(key, why(*reason));
+            if hub.can_be_asked_or_presume(key, offered) {
+                prober.request(key, why(*reason));
+            }
         }
     }
 }

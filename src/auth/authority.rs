@@ -14,14 +14,14 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::attempts::Attempts;
+use super::comings::Comings;
 use super::credentials::{CredentialKey, Credentials, Keyring};
-use super::principal::{Lists, Principal};
+use super::principal::{Absentee, Lists, Principal};
 use super::refusals::{self, Refusal, Refusals};
 use super::revalidate::Suspects;
 use crate::clock::Moment;
 use crate::config;
 use crate::drain::Drain;
-use crate::jmap::problem::Problem;
 use crate::jmap::session::Session;
 use crate::upstream::Upstream;
 
@@ -66,6 +66,7 @@ pub struct Authority {
     session_size: usize,
     drain: Drain,
     suspects: Suspects,
+    arrivals: Comings,
     attempts: Attempts,
     strangers: Semaphore,
     /// Held for map operations only, never across an await.
@@ -82,7 +83,8 @@ impl Authority {
         drain: Drain,
     ) -> Self {
         let (keyring, inner) = (Keyring::default(), Mutex::default());
-        let (suspects, strangers) = (Suspects::default(), Semaphore::new(MOST_STRANGERS));
+        let (suspects, arrivals) = (Suspects::default(), Comings::default());
+        let strangers = Semaphore::new(MOST_STRANGERS);
         let attempts = Attempts::new(settings.failures);
         Self {
             upstream,
@@ -91,6 +93,7 @@ impl Authority {
             session_size,
             drain,
             suspects,
+            arrivals,
             attempts,
             strangers,
             inner,
@@ -229,7 +232,7 @@ impl Authority {
             () = question.at_once.notified() => None,
             turn = tokio::time::timeout(patience, self.strangers.acquire()) => match turn {
                 Ok(turn) => turn.ok(),
-                Err(_) => return Err(crowded()),
+                Err(_) => return Err(refusals::crowded()),
             },
         };
         self.fetch(credentials).await
@@ -248,9 +251,7 @@ impl Authority {
         if fetched.status != StatusCode::OK {
             return Err(refusals::refusal(&fetched));
         }
-        let session = Session::parse(&fetched.body).map_err(|_| {
-            Refusal::Unavailable(Problem::new(502, "the mail server answered no JMAP Session"))
-        })?;
+        let session = Session::parse(&fetched.body).map_err(|_| refusals::no_session())?;
         Ok(self.read(&session, &fetched.path, credentials))
     }
 
@@ -319,6 +320,19 @@ impl Authority {
         &self.suspects
     }
 
+    /// Credentials that upstream has just accepted, for one who follows; [`Self::known`] says whose.
+    #[must_use]
+    pub fn arrivals(&self) -> &Comings {
+        &self.arrivals
+    }
+
+    /// Somebody of whom there is no credential, with a key that goes by a `name` of ours.
+    #[must_use]
+    pub fn absent(&self, name: &str, who: Absentee<'_>) -> (CredentialKey, Arc<Principal>) {
+        let principal = Principal::absent(who, &self.keyring, &mut self.lock().lists);
+        (self.keyring.name(name), Arc::new(principal))
+    }
+
     fn remembered(&self, key: CredentialKey) -> Option<Answer> {
         let now = Moment::now();
         let inner = self.lock();
@@ -345,6 +359,7 @@ impl Authority {
                 }
                 if inner.known.len() < MOST_REMEMBERED || inner.known.contains_key(&key) {
                     inner.known.insert(key, (principal, asked));
+                    self.arrivals.note(key);
                 }
             }
             // Without an answer there is nothing to remember.
@@ -379,15 +394,7 @@ impl Inner {
 /// Waits for the answer to a question. The question is on its way already.
 async fn answer(mut asking: watch::Receiver<Option<Answer>>) -> Answer {
     match asking.wait_for(Option::is_some).await {
-        Ok(answer) => answer.clone().unwrap_or_else(|| Err(interrupted())),
-        Err(_) => Err(interrupted()),
+        Ok(answer) => answer.clone().unwrap_or_else(|| Err(refusals::interrupted())),
+        Err(_) => Err(refusals::interrupted()),
     }
-}
-
-fn interrupted() -> Refusal {
-    Refusal::Unavailable(Problem::new(503, "the proxy is stopping; try again"))
-}
-
-fn crowded() -> Refusal {
-    Refusal::Unavailable(Problem::new(503, "too many clients sign in at once; try again"))
 }

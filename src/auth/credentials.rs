@@ -46,6 +46,16 @@ impl Keyring {
         any.then(|| CredentialKey(truncated(&context.sign())))
     }
 
+    /// The key of somebody of whom there is a name of ours and no credential; no credential has it.
+    #[must_use]
+    pub(super) fn name(&self, name: &str) -> CredentialKey {
+        let mut context = hmac::Context::with_key(&self.0);
+        // No header has an empty name.
+        feed(&mut context, b"");
+        feed(&mut context, name.as_bytes());
+        CredentialKey(truncated(&context.sign()))
+    }
+
     /// A keyed hash of any text, for identities that must not be guessable.
     #[must_use]
     pub fn hash(&self, text: &str) -> u64 {
@@ -69,6 +79,7 @@ pub struct Credentials {
     /// `(name, value)` as they came; wiped from memory with this.
     headers: Vec<(HeaderName, Zeroizing<Box<[u8]>>)>,
     host: Option<HeaderValue>,
+    is_absent: bool,
 }
 
 impl Credentials {
@@ -79,7 +90,21 @@ impl Credentials {
             let values = headers.get_all(name).iter();
             values.map(|value| (name.clone(), Zeroizing::new(value.as_bytes().into())))
         });
-        Self { headers: copied.collect(), host: headers.get(HOST).cloned() }
+        let host = headers.get(HOST).cloned();
+        Self { headers: copied.collect(), host, is_absent: false }
+    }
+
+    /// No credential, of a client that asked for this host once.
+    #[must_use]
+    pub(super) fn absent(host: Option<&str>) -> Self {
+        let host = host.and_then(|host| HeaderValue::from_str(host).ok());
+        Self { headers: Vec::new(), host, is_absent: true }
+    }
+
+    /// Whether nobody knows what the client authenticated by; by nothing at all is another matter.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.is_absent
     }
 
     /// Puts them on a request of our own.
@@ -109,7 +134,7 @@ impl Credentials {
     /// What [`Self::headers`] gave; `None` if a header is none that authenticates.
     pub(super) fn from_fields(headers: Vec<(HeaderName, Zeroizing<Box<[u8]>>)>) -> Option<Self> {
         let known = headers.iter().all(|(name, _)| AUTHENTICATING.contains(name));
-        known.then_some(Self { headers, host: None })
+        known.then_some(Self { headers, host: None, is_absent: false })
     }
 
     /// Puts them in the place of whatever `headers` authenticate by.

@@ -7,6 +7,7 @@
 //! | [`principal`] | whom upstream takes it for, and which accounts that is |
 //! | [`authority`] | asks upstream, remembers the answer for a while, once for all who ask |
 //! | [`attempts`] | who guesses |
+//! | [`comings`] | about whom something has changed, for who wants to know |
 //! | `refusals` | what upstream said no by, for a moment |
 //! | [`revalidate`] | asks again while streams live on the answer |
 //! | [`browser`] | what browsers authenticate by where they can set no `Authorization` |
@@ -15,6 +16,7 @@
 pub mod attempts;
 pub mod authority;
 pub mod browser;
+pub mod comings;
 pub mod credentials;
 pub mod principal;
 mod refusals;
@@ -23,6 +25,6 @@ pub mod tickets;
 
 pub use authority::Authority;
 pub use credentials::{CredentialKey, Credentials};
-pub use principal::Principal;
+pub use principal::{Absentee, Principal};
 pub use refusals::Refusal;
 pub use tickets::Tickets;

@@ -1,5 +1,6 @@
 //! Whom upstream takes a credential for: the accounts of its Session, and what the probe needs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub struct Principal {
     pub id: PrincipalId,
     /// Session `username`: for logs only where the operator asked, never a label.
     pub username: String,
+    /// Names of the Session's own capabilities, shared by all Sessions that have the same.
+    pub capabilities: Arc<[String]>,
     /// The accounts of the Session.
     pub accounts: BTreeMap<AccountId, Access>,
     /// The API's path on upstream.
@@ -54,18 +57,15 @@ impl Principal {
             let capabilities = shared(&mut lists.capabilities, names);
             (id, Access { is_personal: account.is_personal, capabilities })
         });
-        // A Session without a user name is told apart by the accounts that are the user's own: others
-        // come and go.
-        let identity = if session.username.is_empty() {
-            let own = session.accounts.iter().filter(|(_, account)| account.is_personal);
-            own.fold("\0".to_owned(), |list, (id, _)| list + id + "\0")
-        } else {
-            session.username.clone()
-        };
+        let accounts = accounts.collect();
         Self {
-            id: PrincipalId(keyring.hash(&identity)),
+            id: PrincipalId(keyring.hash(&identity(&session.username, &accounts))),
             username: session.username.clone(),
-            accounts: accounts.collect(),
+            capabilities: shared(
+                &mut lists.capabilities,
+                session.capabilities.keys().cloned().collect(),
+            ),
+            accounts,
             api_path: path_of(&session.api_url, path),
             session_state: session.state.clone(),
             limits: session.core_limits(),
@@ -73,6 +73,57 @@ impl Principal {
             credentials,
         }
     }
+
+    /// Somebody of whom only this is remembered.
+    #[must_use]
+    pub(crate) fn absent(absentee: Absentee<'_>, keyring: &Keyring, lists: &mut Lists) -> Self {
+        let Absentee { username, accounts, api_path, host } = absentee;
+        let share = |(id, is_personal, names): (AccountId, bool, Vec<String>)| {
+            let capabilities = shared(&mut lists.capabilities, names.into());
+            (id, Access { is_personal, capabilities })
+        };
+        let accounts: BTreeMap<_, _> = accounts.into_iter().map(share).collect();
+        Self {
+            id: PrincipalId(keyring.hash(&identity(username, &accounts))),
+            username: username.to_owned(),
+            capabilities: Arc::default(),
+            accounts,
+            api_path: api_path.to_owned(),
+            session_state: String::new(),
+            limits: CoreLimits::default(),
+            push: Arc::default(),
+            credentials: Arc::new(Credentials::absent(host)),
+        }
+    }
+
+    /// What tells this user from others, the same in every process.
+    #[must_use]
+    pub fn identity(&self) -> Cow<'_, str> {
+        identity(&self.username, &self.accounts)
+    }
+}
+
+/// Somebody who is not there, as remembered from when they were.
+#[derive(Debug)]
+pub struct Absentee<'a> {
+    /// Session `username`.
+    pub username: &'a str,
+    /// The accounts they saw: id, whether it is their own, names of its capabilities.
+    pub accounts: Vec<(AccountId, bool, Vec<String>)>,
+    /// The API's path on upstream.
+    pub api_path: &'a str,
+    /// The host they asked for.
+    pub host: Option<&'a str>,
+}
+
+/// A Session without a user name is told apart by the accounts that are the user's own: others come and
+/// go.
+fn identity<'a>(username: &'a str, accounts: &BTreeMap<AccountId, Access>) -> Cow<'a, str> {
+    if !username.is_empty() {
+        return Cow::Borrowed(username);
+    }
+    let own = accounts.iter().filter(|(_, access)| access.is_personal);
+    Cow::Owned(own.fold("\0".to_owned(), |list, (id, _)| list + id.as_str() + "\0"))
 }
 
 /// Where upstream's Session says that upstream has push of its own (architecture D14).

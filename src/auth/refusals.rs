@@ -117,6 +117,21 @@ pub(super) fn refusal(fetched: &Fetched) -> Refusal {
     Refusal::Upstream(fetched.status, Box::new(headers), body)
 }
 
+/// The process ends before upstream has answered.
+pub(super) fn interrupted() -> Refusal {
+    Refusal::Unavailable(Problem::new(503, "the proxy is stopping; try again"))
+}
+
+/// A stranger's turn to be asked about does not come.
+pub(super) fn crowded() -> Refusal {
+    Refusal::Unavailable(Problem::new(503, "too many clients sign in at once; try again"))
+}
+
+/// What upstream has at the Session's path is none.
+pub(super) fn no_session() -> Refusal {
+    Refusal::Unavailable(Problem::new(502, "the mail server answered no JMAP Session"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

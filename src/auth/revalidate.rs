@@ -38,8 +38,10 @@ const ROUND: Duration = Duration::from_secs(1);
 pub enum Finding {
     /// Still good; its accounts are these now.
     Accepted(Arc<Principal>),
-    /// Upstream refuses it, or could not be asked for too long.
+    /// Upstream refuses it.
     Refused,
+    /// Upstream could not be asked for too long.
+    Lost,
 }
 
 /// Users whose Session is known to have changed. Bounded by the users that are live.
@@ -170,7 +172,10 @@ impl Round {
                 }
                 watch.due = now.after(jittered(TROUBLE_PAUSE, 0.5));
                 let is_over = now.since(watch.good) > self.authority.settings().grace;
-                (refusal.is_upstreams() || is_over).then_some(Finding::Refused)
+                match refusal.is_upstreams() {
+                    true => Some(Finding::Refused),
+                    false => is_over.then_some(Finding::Lost),
+                }
             }
         };
         if watch.is_outdated {

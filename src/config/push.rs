@@ -112,10 +112,8 @@ pub(super) fn push(reader: &mut Reader<'_>) -> Option<Push> {
             ("off", PushMode::Off),
         ],
     );
-    let bind = reader.choice(
-        "push.bind",
-        &[("credential", PushBind::Credential), ("user", PushBind::User)],
-    );
+    let bind = reader
+        .choice("push.bind", &[("credential", PushBind::Credential), ("user", PushBind::User)]);
     let keep_credentials = reader.boolean("push.keep_credentials");
     let store = reader.parsed("push.store", store);
     let key = reader.secret("push.key", "push.key_file", |text| match text {
@@ -216,8 +214,7 @@ fn pace(reader: &mut Reader<'_>) -> Option<Pace> {
         Range::times(MILLISECOND * 100, HOUR).or_zero("for each at once"),
     );
     let attempt_interval = time(reader, "push.attempt_interval", Range::times(SECOND, HOUR));
-    let retry_interval =
-        time(reader, "push.retry_interval", Range::times(MILLISECOND * 100, HOUR));
+    let retry_interval = time(reader, "push.retry_interval", Range::times(MILLISECOND * 100, HOUR));
     let timeout = time(reader, "push.timeout", Range::times(SECOND, MINUTE));
     Some(Pace {
         expires_max: expires_max?,

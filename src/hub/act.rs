@@ -74,5 +74,6 @@ impl Hub {
             self.act(inner, &own, outcome, Reason::Baseline);
             self.unwatch(inner, key, &filter);
         }
+        self.see_to(inner, key);
     }
 }

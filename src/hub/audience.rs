@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::codec::Codec;
-use super::comings::Comings;
 use super::probes::{Probes, Reason};
 use super::view::View;
+use crate::auth::comings::Comings;
 use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::config::AccountScope;
@@ -26,6 +26,9 @@ pub struct Limits {
     pub accounts: usize,
     /// Whether account ids mean the same to every user.
     pub scope: AccountScope,
+    /// Whether upstream can be asked about a user by name, without a credential of theirs
+    /// (`probe.headers`).
+    pub as_service: bool,
 }
 
 /// What a new subscriber wants.
@@ -35,6 +38,8 @@ pub struct Wish<'a> {
     pub filter: &'a TypeFilter,
     /// The transport.
     pub codec: &'static Codec,
+    /// Whether it is a live connection, one of those that a user may have only so many of (§8.5).
+    pub is_live: bool,
     /// What it says it has been given (§7.3 `Last-Event-ID`); a first connection says nothing.
     pub last_event_id: Option<&'a str>,
 }
@@ -63,6 +68,12 @@ pub(super) struct Inner {
     pub(super) audiences: HashMap<CredentialKey, Audience>,
     /// Who sees an account.
     pub(super) watchers: HashMap<AccountKey, Vec<CredentialKey>>,
+    /// The accounts that the prober knows as watched.
+    pub(super) asked: HashSet<AccountKey>,
+    /// Watched accounts whose states are of our own making, because nobody can be asked.
+    pub(super) presumed: HashSet<AccountKey>,
+    /// See [`Limits::as_service`].
+    pub(super) as_service: bool,
     /// Live subscribers of each user.
     pub(super) users: HashMap<PrincipalId, usize>,
     /// Whose personal account an id is: two users having the same one means ids are per user.
@@ -89,6 +100,8 @@ pub(super) struct Audience {
     pub(super) accounts: Vec<(AccountKey, u64)>,
     pub(super) views: Vec<Arc<View>>,
     pub(super) subscribers: usize,
+    /// Those of them that are live connections.
+    pub(super) live: usize,
     /// Upstream refused the credential: its streams are ending, and nothing is asked with it.
     pub(super) revoked: bool,
 }
@@ -182,6 +195,9 @@ impl Hub {
             agreement: Agreement::default(),
             audiences: HashMap::new(),
             watchers: HashMap::new(),
+            asked: HashSet::new(),
+            presumed: HashSet::new(),
+            as_service: limits.as_service,
             users: HashMap::new(),
             owners: HashMap::new(),
             max_owners: limits.accounts.max(1),
@@ -213,10 +229,8 @@ impl Hub {
         if filter.is_empty() {
             return;
         }
-        if !inner.tracker.is_watched(key) {
-            self.probes.watch(key.clone());
-        }
         let outcome = inner.tracker.watch(key, filter, Moment::now());
+        self.see_to(inner, key);
         self.act(inner, key, outcome, Reason::Baseline);
     }
 
@@ -225,9 +239,7 @@ impl Hub {
             return;
         }
         inner.tracker.unwatch(key, filter);
-        if !inner.tracker.is_watched(key) {
-            self.probes.unwatch(key.clone());
-        }
+        self.see_to(inner, key);
     }
 
     /// Gives an audience the accounts of `principal`, as its credential's Session now lists them.
@@ -244,7 +256,7 @@ impl Hub {
         let joined = inner.tracker.advance();
         let Some(audience) = inner.audiences.get_mut(&credential) else { return };
         let live = !audience.views.is_empty();
-        let (before, subscribers) = (audience.principal.id, audience.subscribers);
+        let (before, live_ones) = (audience.principal.id, audience.live);
         if audience.revoked || !Arc::ptr_eq(&audience.principal, principal) {
             self.comings.note(credential);
         }
@@ -272,8 +284,8 @@ impl Hub {
             }
         }
         if before != principal.id {
-            inner.discount(before, subscribers);
-            *inner.users.entry(principal.id).or_default() += subscribers;
+            inner.discount(before, live_ones);
+            *inner.users.entry(principal.id).or_default() += live_ones;
         }
         let mut came = false;
         for key in &keys {
@@ -330,7 +342,8 @@ impl Hub {
     #[must_use]
     pub fn live_by(&self, credential: CredentialKey) -> Option<Arc<Principal>> {
         let inner = self.lock();
-        let audience = inner.audience(credential).filter(|audience| !audience.revoked)?;
+        let is_good = |audience: &&Audience| !audience.revoked && audience.is_present();
+        let audience = inner.audience(credential).filter(is_good)?;
         let listens = audience.views.iter().any(|view| !view.filter.is_empty());
         listens.then(|| Arc::clone(&audience.principal))
     }
@@ -339,6 +352,7 @@ impl Hub {
     #[must_use]
     pub fn live(&self) -> Vec<(CredentialKey, Arc<Principal>)> {
         let inner = self.lock();
-        inner.audiences.iter().map(|(key, a)| (*key, Arc::clone(&a.principal))).collect()
+        let present = inner.audiences.iter().filter(|(_, audience)| audience.is_present());
+        present.map(|(key, audience)| (*key, Arc::clone(&audience.principal))).collect()
     }
 }

@@ -247,9 +247,11 @@ impl Hub {
             let access = audience.principal.accounts.get(&key.id);
             let personal = access.is_some_and(|access| access.is_personal);
             let types = access.map_or(0, |access| offered(&access.capabilities).len());
-            (personal, types, owner == Some(audience.principal.id))
+            (audience.is_present(), personal, types, owner == Some(audience.principal.id))
         };
-        let audience = inner.audiences_of(key).filter(|a| !a.revoked).max_by_key(rank)?;
+        let can_be_asked_as =
+            |audience: &&Audience| !audience.revoked && inner.can_ask_for(&audience.principal);
+        let audience = inner.audiences_of(key).filter(can_be_asked_as).max_by_key(rank)?;
         let principal = Arc::clone(&audience.principal);
         let access = principal.accounts.get(&key.id)?;
         let types = inner.tracker.wanted_types(key, &offered(&access.capabilities));

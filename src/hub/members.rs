@@ -22,26 +22,30 @@ impl Hub {
         wish: &Wish<'_>,
     ) -> Result<Subscriber, TooMany> {
         let mut inner = self.lock();
-        let count = inner.users.entry(principal.id).or_default();
-        if self.limits.per_user > 0 && *count >= self.limits.per_user {
-            return Err(TooMany(*count));
+        if wish.is_live {
+            let count = inner.users.entry(principal.id).or_default();
+            if self.limits.per_user > 0 && *count >= self.limits.per_user {
+                return Err(TooMany(*count));
+            }
+            *count += 1;
         }
-        *count += 1;
         inner.audiences.entry(credential).or_insert_with(|| Audience {
             credential,
             principal: Arc::clone(principal),
             accounts: Vec::new(),
             views: Vec::new(),
             subscribers: 0,
+            live: 0,
             revoked: false,
         });
         self.adopt(&mut inner, credential, principal);
         let view = self.view(&mut inner, credential, wish.filter, wish.codec);
         if let Some(audience) = inner.audiences.get_mut(&credential) {
             audience.subscribers += 1;
+            audience.live += usize::from(wish.is_live);
         }
         // Still under the lock: a publication comes before this subscriber or is pending for it.
-        Ok(Subscriber::new(Arc::clone(self), view, wish.last_event_id))
+        Ok(Subscriber::new(Arc::clone(self), view, wish))
     }
 
     /// The view for a filter and transport, made on its first use: it then begins to watch.
@@ -106,19 +110,21 @@ impl Hub {
     }
 
     /// A subscriber of `view` is gone.
-    pub(super) fn leave(&self, view: &Arc<View>, wake: &Arc<Wake>) {
+    pub(super) fn leave(&self, view: &Arc<View>, wake: &Arc<Wake>, is_live: bool) {
         let mut inner = self.lock();
         self.quit(&mut inner, view, wake);
         let Some(audience) = inner.audiences.get_mut(&view.audience) else { return };
         audience.subscribers -= 1;
+        audience.live -= usize::from(is_live);
         let (principal, last) = (audience.principal.id, audience.subscribers == 0);
         if last {
             let keys: Vec<AccountKey> = audience.keys().cloned().collect();
             inner.audiences.remove(&view.audience);
             for key in &keys {
                 inner.stop_watching(key, view.audience);
+                self.see_to(&mut inner, key);
             }
         }
-        inner.discount(principal, 1);
+        inner.discount(principal, usize::from(is_live));
     }
 }

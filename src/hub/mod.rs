@@ -16,20 +16,20 @@
 //! |---|---|
 //! | [`audience`] | who is there, and which accounts they see |
 //! | [`members`] | who comes, wants something else, and goes |
+//! | [`absent`] | subscribers for whom upstream cannot be asked |
 //! | [`act`] | does what the tracker decides |
 //! | [`changes`] | what the hub is told |
 //! | [`relayed`] | what it is told by upstream's own push |
 //! | [`view`] | members, encoded events, what is pending |
-//! | [`comings`] | whose streams come and go, for who wants to know |
 //! | [`codec`] | what a stream has to say, as bytes |
 //! | [`wake`] | a subscriber's bell |
 //! | [`probes`] | the accounts upstream must be asked about |
 
+mod absent;
 mod act;
 mod audience;
 mod changes;
 mod codec;
-pub mod comings;
 mod members;
 pub mod probes;
 pub mod relayed;

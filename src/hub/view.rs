@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::audience::{Hub, Inner};
+use super::audience::{Hub, Inner, Wish};
 use super::codec::{Codec, Pending};
 use super::wake::Wake;
 use crate::auth::{CredentialKey, Principal};
@@ -114,6 +114,8 @@ pub struct Subscriber {
     /// A reconnecting client's token, until it has been compared with fresh states; or none, for a
     /// client that came before these were known.
     resume: Option<Box<Resume>>,
+    /// Whether it counts as one of its user's connections.
+    is_live: bool,
 }
 
 /// What a client says it has been given, or may have fetched.
@@ -147,12 +149,12 @@ impl Resume {
 }
 
 impl Subscriber {
-    pub(super) fn new(hub: Arc<Hub>, view: Arc<View>, last_event_id: Option<&str>) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, view: Arc<View>, wish: &Wish<'_>) -> Self {
         let wake = Arc::<Wake>::default();
         view.join(&wake);
         let given = view.latest.load(Ordering::Acquire);
-        let resume = last_event_id.map(Resume::from);
-        Self { hub, view, wake, given, resume }
+        let resume = wish.last_event_id.map(Resume::from);
+        Self { hub, view, wake, given, resume, is_live: wish.is_live }
     }
 
     /// Wants `filter` from now on (RFC 8887 §4.3.5.2), and what it has missed since `resume`, if it
@@ -248,8 +250,9 @@ impl Subscriber {
         if !self.has_pending() {
             return None;
         }
+        let encode = self.view.codec.state;
         if self.resume.is_some() {
-            return self.take_resumed();
+            return self.take_resumed(encode);
         }
         let latest = self.view.latest.load(Ordering::Acquire);
         let mut frame = self.view.frame.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,16 +267,31 @@ impl Subscriber {
         let to = self.view.latest.load(Ordering::Acquire);
         let given = self.given;
         let entries = entries(&inner, &self.view);
-        let bytes = self.encode(&entries, |entry| entry.changed_at > given);
+        let bytes = tell(&entries, |entry| entry.changed_at > given, encode);
         frame = self.view.frame.lock().unwrap_or_else(PoisonError::into_inner);
         *frame = Some(Frame { from: given, to, bytes: bytes.clone() });
         self.given = to;
         bytes
     }
 
+    /// The same for who does not share what is encoded: `encode` is given everything that is pending.
+    pub fn take_with<T>(&mut self, encode: impl Fn(&Pending<'_>) -> T) -> Option<T> {
+        if !self.has_pending() {
+            return None;
+        }
+        if self.resume.is_some() {
+            return self.take_resumed(encode);
+        }
+        let hub = Arc::clone(&self.hub);
+        let inner = hub.lock();
+        let given = self.given;
+        self.given = self.view.latest.load(Ordering::Acquire);
+        tell(&entries(&inner, &self.view), |entry| entry.changed_at > given, encode)
+    }
+
     /// Compares the client's token with what is current, account by account as that becomes known
     /// (T-SSE-9). What is published meanwhile is given as ever.
-    fn take_resumed(&mut self) -> Option<Bytes> {
+    fn take_resumed<T>(&mut self, encode: impl Fn(&Pending<'_>) -> T) -> Option<T> {
         let hub = Arc::clone(&self.hub);
         let inner = hub.lock();
         let mut resume = self.resume.take()?;
@@ -286,7 +304,7 @@ impl Subscriber {
             .map(|key| key.id.clone())
             .collect();
         let (given, latest) = (self.given, self.view.latest.load(Ordering::Acquire));
-        let bytes = if ready.is_empty() && latest == given {
+        let told = if ready.is_empty() && latest == given {
             None
         } else {
             let entries = entries(&inner, &self.view);
@@ -304,41 +322,24 @@ impl Subscriber {
                 let is_given = || resume.given.contains(&(id.clone(), entry.name.clone()));
                 entry.changed_at > given || is_missed && !is_given()
             };
-            let bytes = self.encode(&entries, is_pending);
-            let told = entries.iter().filter(|entry| entry.wanted && is_pending(entry));
-            let told: Vec<_> = told.map(|e| (e.key.id.clone(), e.name.clone())).collect();
-            resume.given.extend(told);
-            bytes
+            let told = tell(&entries, is_pending, encode);
+            let given = entries.iter().filter(|entry| entry.wanted && is_pending(entry));
+            let given: Vec<_> = given.map(|e| (e.key.id.clone(), e.name.clone())).collect();
+            resume.given.extend(given);
+            told
         };
         resume.compared.extend(ready);
         if !audience.keys().all(|key| resume.compared.contains(&key.id)) {
             self.resume = Some(resume);
         }
-        bytes
-    }
-
-    fn encode(
-        &self,
-        entries: &[Entry<'_>],
-        is_pending: impl Fn(&Entry<'_>) -> bool,
-    ) -> Option<Bytes> {
-        let mut changed = BTreeMap::<_, BTreeMap<_, _>>::new();
-        for entry in entries.iter().filter(|entry| entry.wanted && is_pending(entry)) {
-            changed.entry(&entry.key.id).or_default().insert(entry.name, entry.state);
-        }
-        if changed.is_empty() {
-            return None;
-        }
-        let given = entries.iter().filter(|entry| entry.fresh);
-        let token = Token::encode(given.map(|entry| (&entry.key.id, entry.name, entry.state)));
-        Some((self.view.codec.state)(&Pending { changed, token }))
+        told
     }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.wake.silence();
-        self.hub.leave(&self.view, &self.wake);
+        self.hub.leave(&self.view, &self.wake, self.is_live);
     }
 }
 
@@ -351,6 +352,24 @@ struct Entry<'a> {
     fresh: bool,
     /// Whether the filter lets it through: `Email` may stand in a token for `EmailDelivery`'s sake.
     wanted: bool,
+}
+
+/// What is pending, if anything is.
+fn tell<T>(
+    entries: &[Entry<'_>],
+    is_pending: impl Fn(&Entry<'_>) -> bool,
+    encode: impl Fn(&Pending<'_>) -> T,
+) -> Option<T> {
+    let mut changed = BTreeMap::<_, BTreeMap<_, _>>::new();
+    for entry in entries.iter().filter(|entry| entry.wanted && is_pending(entry)) {
+        changed.entry(&entry.key.id).or_default().insert(entry.name, entry.state);
+    }
+    if changed.is_empty() {
+        return None;
+    }
+    let given = entries.iter().filter(|entry| entry.fresh);
+    let token = Token::encode(given.map(|entry| (&entry.key.id, entry.name, entry.state)));
+    Some(encode(&Pending { changed, token }))
 }
 
 /// The states of all accounts a view's audience sees, of the types its filter lets through.

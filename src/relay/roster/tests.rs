@@ -13,6 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn principal(user: u64) -> Arc<Principal> {
     Arc::new(Principal {
+        capabilities: Arc::default(),
         id: PrincipalId(user),
         username: String::new(),
         accounts: BTreeMap::new(),

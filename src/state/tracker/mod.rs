@@ -12,6 +12,7 @@
 //! | lost notifications: nothing is fresh until probed | [`Tracker::gap`] |
 //! | a probe's answer is the truth of its send moment | [`Tracker::probe_answered`] |
 //! | `Email` moves `Mailbox` and `Thread`; `EmailDelivery` is derived | `account`, `delivery` |
+//! | nobody can be asked: a state of our own making says that something changed | [`Tracker::presume`] |
 //! | two principals that disagree twice in a row have two views | `suspicion` |
 //!
 //! # What the callers have to keep to
@@ -29,6 +30,7 @@
 mod account;
 mod delivery;
 mod outcome;
+mod presume;
 mod probing;
 mod response;
 mod suspicion;

@@ -70,7 +70,8 @@ impl Proxy {
         let drain = Drain::default();
         let (metrics, health) = (Metrics::default(), Arc::<Health>::default());
         let (task, prober) = Prober::seeded(seed, &config, drain.clone(), metrics.clone(), health);
-        let hub = Hub::new(Limits { per_user: 0, accounts: 2, scope: terms.scope });
+        let hub =
+            Hub::new(Limits { per_user: 0, accounts: 2, scope: terms.scope, as_service: false });
         (Arc::new(Self { hub, prober, metrics, authority: Mutex::default(), drain }), task)
     }
 }
@@ -354,6 +355,7 @@ fn principal(session: &Value) -> Arc<Principal> {
         (AccountId::parse(id).unwrap(), access)
     });
     Arc::new(Principal {
+        capabilities: Arc::default(),
         id: PrincipalId(place as u64),
         accounts: accounts.collect(),
         api_path: session.api_url.clone(),

@@ -1,12 +1,12 @@
-//! Credentials whose live streams came, went, want something else, or were taken for somebody else,
-//! until one who follows them takes note.
+//! Credentials about which something has changed (who they are, whether streams live on them), until one
+//! who follows that takes note.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::auth::CredentialKey;
+use super::credentials::CredentialKey;
 
 /// A set, not a queue: a credential stands in it once. Bounded by the credentials that come between two
 /// looks, and empty while nobody follows.
@@ -23,9 +23,8 @@ impl Comings {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
     }
 
-    /// Something about this credential's streams has changed; [`Hub::live_by`](super::Hub::live_by) says
-    /// what it is now.
-    pub(super) fn note(&self, credential: CredentialKey) {
+    /// Something about this credential has changed; who follows knows where to look what it is now.
+    pub(crate) fn note(&self, credential: CredentialKey) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         if changed.as_mut().is_some_and(|changed| changed.insert(credential)) {
             self.ready.notify_one();

@@ -18,10 +18,12 @@ use crate::state::fact::{
 };
 use crate::state::types::TypeFilter;
 
+mod absent;
+
 const CREDENTIAL: CredentialKey = CredentialKey(1);
 
 fn hub(per_user: usize, accounts: usize) -> Arc<Hub> {
-    Hub::new(Limits { per_user, accounts, scope: AccountScope::Global })
+    Hub::new(Limits { per_user, accounts, scope: AccountScope::Global, as_service: false })
 }
 
 fn account(id: &str) -> AccountId {
@@ -32,6 +34,7 @@ fn account(id: &str) -> AccountId {
 fn principal(user: u64, accounts: &[&str]) -> Arc<Principal> {
     let access = Access { is_personal: true, capabilities: Arc::new([]) };
     Arc::new(Principal {
+        capabilities: Arc::default(),
         id: PrincipalId(user),
         username: String::new(),
         accounts: accounts.iter().map(|id| (account(id), access.clone())).collect(),
@@ -61,7 +64,7 @@ fn subscribe_as(
     credential: CredentialKey,
     who: &Arc<Principal>,
 ) -> Result<Subscriber, TooMany> {
-    let wish = Wish { filter: &TypeFilter::All, codec: &RAW, last_event_id: None };
+    let wish = Wish { filter: &TypeFilter::All, codec: &RAW, is_live: true, last_event_id: None };
     hub.subscribe(credential, who, &wish)
 }
 
@@ -154,7 +157,12 @@ fn an_account_is_asked_about_as_who_is_offered_most_of_it() {
 /// The same id is another account to each user, and says nothing about the others'.
 #[tokio::test]
 async fn a_change_where_ids_are_per_user_concerns_one_user() {
-    let hub = Hub::new(Limits { per_user: 0, accounts: 10, scope: AccountScope::PerUser });
+    let hub = Hub::new(Limits {
+        per_user: 0,
+        accounts: 10,
+        scope: AccountScope::PerUser,
+        as_service: false,
+    });
     let users = [principal(1, &["own"]), principal(2, &["own"])];
     let _first = subscribe_as(&hub, CredentialKey(1), &users[0]).unwrap();
     let _second = subscribe_as(&hub, CredentialKey(2), &users[1]).unwrap();
@@ -183,7 +191,8 @@ fn an_id_that_two_users_have_is_kept_apart_and_no_other() {
 }
 
 fn who_wants_nothing(hub: &Arc<Hub>, who: &Arc<Principal>) -> Subscriber {
-    let wish = Wish { filter: &TypeFilter::only([]), codec: &RAW, last_event_id: None };
+    let wish =
+        Wish { filter: &TypeFilter::only([]), codec: &RAW, is_live: true, last_event_id: None };
     hub.subscribe(CREDENTIAL, who, &wish).unwrap()
 }
 
@@ -309,7 +318,7 @@ fn probe_mail(hub: &Hub, who: &Arc<Principal>, id: &str, state: &str) {
 /// types.
 async fn counting(filter: &TypeFilter, last: u64) -> (Arc<Hub>, Subscriber) {
     let (hub, who) = (hub(0, 10), principal(1, &["alice"]));
-    let wish = Wish { filter, codec: &RAW, last_event_id: None };
+    let wish = Wish { filter, codec: &RAW, is_live: true, last_event_id: None };
     let mut subscriber = hub.subscribe(CREDENTIAL, &who, &wish).unwrap();
     probe_mail(&hub, &who, "alice", "1");
     for count in 2..=last {
@@ -406,7 +415,7 @@ async fn counts_are_hints_again_once_a_probe_contradicts_them() {
 fn an_account_that_comes_brings_its_email_delivery() {
     let hub = hub(0, 10);
     let filter = TypeFilter::only(DataType::parse("EmailDelivery"));
-    let wish = Wish { filter: &filter, codec: &RAW, last_event_id: None };
+    let wish = Wish { filter: &filter, codec: &RAW, is_live: true, last_event_id: None };
     let mut subscriber = hub.subscribe(CREDENTIAL, &principal(1, &[]), &wish).unwrap();
     let who = principal(1, &["lent"]);
     hub.revalidated(CREDENTIAL, &who);
@@ -421,7 +430,7 @@ fn what_was_told_while_a_token_waited_is_not_told_again() {
     let hub = hub(0, 10);
     let who = principal(1, &["mine"]);
     let filter = TypeFilter::only(DataType::parse("Email"));
-    let wish = Wish { filter: &filter, codec: &RAW, last_event_id: Some("forged") };
+    let wish = Wish { filter: &filter, codec: &RAW, is_live: true, last_event_id: Some("forged") };
     let mut subscriber = hub.subscribe(CREDENTIAL, &who, &wish).unwrap();
     change(&hub, &who, "mine", "m1");
     assert!(told(&mut subscriber).contains("m1"));
