@@ -4,15 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::header::{HOST, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::service::Service;
 use crate::auth::{Authority, CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::http::body::BodyError;
-use crate::http::decode::decode;
-use crate::http::{Body, reply};
 use crate::hub::probes::Reason;
 use crate::hub::{Hub, ProbeSubject};
 use crate::probe::answer::MAX_REPLY_BYTES;
@@ -20,7 +18,7 @@ use crate::probe::{
     Ask, Handle, Lost, Prober, Refusals, Reply, Subject, Told, Why, Wiring, offered,
 };
 use crate::state::fact::AccountKey;
-use crate::upstream::{Failure, Probe, Upstream};
+use crate::upstream::{Asked, Failure, Upstream};
 
 /// With whose credential a probe asks.
 type Credential = (CredentialKey, Arc<Principal>);
@@ -99,6 +97,10 @@ impl Asker {
     async fn ask(self: Arc<Self>, question: Ask<Credential>) -> Result<Reply, Lost> {
         let Ask { credential: (_, principal), body, .. } = question;
         let Some((service, headers)) = self.service_for(&principal) else {
+            if principal.credentials.is_absent() {
+                // Its own would be none at all: upstream's refusal of that says nothing.
+                return Err(Lost::Unreachable);
+            }
             return self.ask_as_user(&principal, &body).await;
         };
         let mut host = HeaderMap::new();
@@ -119,17 +121,29 @@ impl Asker {
         if !refused_whole && !as_service.status.is_success() {
             return Ok(as_service);
         }
+        if principal.credentials.is_absent() {
+            // There is nothing else to ask with.
+            if refused_whole {
+                self.note_refusal(service, &principal);
+                return Err(Lost::Unreachable);
+            }
+            return Ok(as_service);
+        }
         self.prober.asks_again();
         let own = self.ask_as_user(&principal, &body).await?;
         // The account may be gone for its user as well.
         if refused_whole || is_served(&own) {
-            let now = Moment::now();
-            tracing::debug!("upstream refuses probe.headers for a user");
-            if self.refusals().refused(principal.id, now) {
-                service.refused(now);
-            }
+            self.note_refusal(service, &principal);
         }
         Ok(own)
+    }
+
+    fn note_refusal(&self, service: &Service, user: &Principal) {
+        let now = Moment::now();
+        tracing::debug!("upstream refuses probe.headers for a user");
+        if self.refusals().refused(user.id, now) {
+            service.refused(now);
+        }
     }
 
     async fn ask_as_user(&self, principal: &Principal, body: &Bytes) -> Result<Reply, Lost> {
@@ -172,33 +186,11 @@ async fn post(
     body: &Bytes,
     authenticate: impl FnOnce(&mut HeaderMap),
 ) -> Result<Reply, Lost> {
-    let mut request = Request::new(Body::Empty);
-    *request.method_mut() = Method::POST;
-    request.extensions_mut().insert(Probe);
-    *request.uri_mut() = Uri::try_from(path).map_err(|_| Lost::Unreachable)?;
-    let headers = request.headers_mut();
-    headers.insert(CONTENT_TYPE, reply::JSON);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    headers.insert(ACCEPT, reply::JSON);
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    for (name, value) in &upstream.settings().headers {
-        headers.insert(name, value.clone());
-    }
-    authenticate(headers);
-    if !headers.contains_key(HOST)
-        && let Ok(host) = HeaderValue::from_str(upstream.default_authority())
-    {
-        headers.insert(HOST, host);
-    }
-    *request.body_mut() = body.clone().into();
-    let response = upstream.send(request).await.map_err(|f| lost(&f))?;
-    let (parts, body) = response.into_parts();
-    let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let asked = upstream.ask(path, body.clone(), MAX_REPLY_BYTES, authenticate).await;
+    let Asked { status, headers, body } = asked.map_err(|failure| lost(&failure))?;
+    let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after = retry_after.and_then(|value| value.trim().parse().ok());
-    let body = body.collect_limited(MAX_REPLY_BYTES).await.map_err(|error| lost_body(&error))?;
-    let body = decode(&parts.headers, body, MAX_REPLY_BYTES).map_err(|_| Lost::TooLarge)?;
-    let (status, retry_after) = (parts.status, retry_after.map(Duration::from_secs));
-    Ok(Reply { status, retry_after, body, is_as_user: true })
+    Ok(Reply { status, retry_after: retry_after.map(Duration::from_secs), body, is_as_user: true })
 }
 
 fn lost(failure: &Failure) -> Lost {

@@ -11,6 +11,7 @@
 
 mod addresses;
 mod affinity;
+mod ask;
 mod client;
 mod connect;
 mod failure;
@@ -22,6 +23,7 @@ mod room;
 mod session;
 mod subscribe;
 
+pub use ask::Asked;
 pub use client::Upstream;
 pub use connect::TlsError;
 pub use failure::Failure;
