@@ -57,6 +57,9 @@ pub mod event_source;
 // Asks upstream for states.
 pub mod probe;
 
+// PushSubscription §7.2: what is sent to push services, and where it may go.
+pub mod push;
+
 // The routes, and the way to them.
 pub mod session;
 

@@ -9,5 +9,6 @@ pub mod prefixed;
 pub mod reply;
 pub mod side_door;
 pub mod socket;
+pub mod tls;
 
 pub use body::Body;

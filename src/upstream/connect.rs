@@ -11,8 +11,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,28 +20,17 @@ use tokio_rustls::TlsConnector;
 use super::room::{Full, Places};
 use crate::config::{UpstreamAddress, UpstreamHttp, UpstreamTarget};
 use crate::http::socket::Socket;
+use crate::http::tls;
 
 /// Why TLS towards upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// `upstream.ca_file` cannot be read.
-    #[error("read upstream.ca_file {path}")]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: rustls::pki_types::pem::Error,
-    },
-    /// Neither the system nor `upstream.ca_file` has a certificate to trust.
-    #[error("find a CA certificate: set upstream.ca_file, or SSL_CERT_FILE to the system's bundle")]
-    NoRoots,
+    /// The settings are of no use.
+    #[error(transparent)]
+    Settings(#[from] tls::Error),
     /// The host is not a DNS name or IP address.
     #[error("use {0:?} as a TLS server name")]
     ServerName(String),
-    /// rustls refuses the settings.
-    #[error("set up TLS")]
-    Rustls(#[from] rustls::Error),
 }
 
 /// TLS settings for an https upstream: the system's CA certificates and `ca_file`'s.
@@ -50,29 +38,13 @@ pub(super) fn tls_config(
     ca_file: Option<&PathBuf>,
     http: UpstreamHttp,
 ) -> Result<rustls::ClientConfig, TlsError> {
-    let mut roots = rustls::RootCertStore::empty();
-    // A certificate of the system's that cannot be read is no reason not to trust the others.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let wrong = |source| TlsError::CaFile { path: path.clone(), source };
-        for certificate in CertificateDer::pem_file_iter(path).map_err(wrong)? {
-            roots.add(certificate.map_err(wrong)?)?;
-        }
-    }
-    if roots.is_empty() {
-        return Err(TlsError::NoRoots);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = match http {
-        UpstreamHttp::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        UpstreamHttp::Http1 => vec![b"http/1.1".to_vec()],
-        UpstreamHttp::Http2 => vec![b"h2".to_vec()],
+    let protocols: &[&str] = match http {
+        UpstreamHttp::Auto => &["h2", "http/1.1"],
+        UpstreamHttp::Http1 => &["http/1.1"],
+        UpstreamHttp::Http2 => &["h2"],
     };
-    Ok(config)
+    let roots = tls::roots(ca_file.map(PathBuf::as_path), "upstream.ca_file")?;
+    tls::client_config(roots, protocols).map_err(|error| tls::Error::from(error).into())
 }
 
 /// Connects to one address whatever the URI says: the URI is the pool's key only.
