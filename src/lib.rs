@@ -57,7 +57,7 @@ pub mod event_source;
 // Asks upstream for states.
 pub mod probe;
 
-// PushSubscription §7.2: what is sent to push services, and where it may go.
+// Those who are told while they are not connected.
 pub mod push;
 
 // The routes, and the way to them.

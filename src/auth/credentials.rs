@@ -126,8 +126,8 @@ impl Credentials {
         self.host.as_ref()?.to_str().ok()
     }
 
-    /// Each header, to be sealed into a ticket.
-    pub(super) fn headers(&self) -> impl Iterator<Item = (&HeaderName, &[u8])> {
+    /// Each header: to be sealed into a ticket, or to be known again by.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&HeaderName, &[u8])> {
         self.headers.iter().map(|(name, value)| (name, &***value))
     }
 
@@ -153,17 +153,23 @@ impl Credentials {
         struct Claims {
             exp: f64,
         }
-        let (_, value) = self.headers.iter().find(|(name, _)| *name == AUTHORIZATION)?;
-        let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-        let payload = token.split('.').nth(1).filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
-        let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload).ok()?);
-        let Claims { exp } = serde_json::from_slice(&claims).ok()?;
+        let Claims { exp } = self.claims()?;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "`as` saturates"
         )]
         Some(exp as u64)
+    }
+
+    /// What a bearer token says of itself if it is a JWT (RFC 7519 §4), unverified: whoever made the
+    /// token may have written anything there.
+    pub(crate) fn claims<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
+        let (_, value) = self.headers.iter().find(|(name, _)| *name == AUTHORIZATION)?;
+        let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+        let payload = token.split('.').nth(1).filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
+        let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload).ok()?);
+        serde_json::from_slice(&claims).ok()
     }
 }
 

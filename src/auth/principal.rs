@@ -11,7 +11,7 @@ use crate::jmap::url::{authority_of, path_of};
 use crate::state::fact::PrincipalId;
 
 /// One account as one principal sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// Whether it is the principal's own.
     pub is_personal: bool,

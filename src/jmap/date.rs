@@ -1,4 +1,4 @@
-//! `UTCDate` (RFC 8620 §1.4): writes it, and does not read it.
+//! `UTCDate` (RFC 8620 §1.4), read and written.
 //!
 //! Whole seconds; knows no leap seconds.
 
@@ -28,6 +28,26 @@ impl UtcDate {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 
+    /// Reads `2026-08-05T12:00:00Z`, fractions of a second dropped; `None` for what is no date, the
+    /// 30th of February included. A leap second (`…:60Z`) is the second after.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let (year, month, day) = three(date, '-', [4, 2, 2])?;
+        let (whole, fraction) = time.split_once('.').unwrap_or((time, "0"));
+        let (hour, minute, second) = three(whole, ':', [2, 2, 2])?;
+        let days = days_from_civil(year, month, day);
+        let is_date = (1..=12).contains(&month) && civil(days) == (year, month, day);
+        let is_time = hour < 24 && minute < 60 && second <= 60 && is_digits(fraction);
+        (is_date && is_time).then(|| Self(days * DAY + hour * 3600 + minute * 60 + second))
+    }
+
+    /// So much later; never beyond what a date can say.
+    #[must_use]
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_secs()).unwrap_or(i64::MAX)))
+    }
+
     /// Hour, minute, second.
     pub(crate) fn time_of_day(self) -> (i64, i64, i64) {
         let second = self.0.rem_euclid(DAY);
@@ -39,6 +59,30 @@ impl Serialize for UtcDate {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.to_rfc3339())
     }
+}
+
+/// Three numbers of so many digits each.
+fn three(text: &str, separator: char, digits: [usize; 3]) -> Option<(i64, i64, i64)> {
+    let mut fields = text.split(separator).zip(digits).map(|(field, digits)| {
+        let whole = field.len() == digits && is_digits(field);
+        whole.then(|| field.parse().ok()).flatten()
+    });
+    let three = (fields.next()??, fields.next()??, fields.next()??);
+    (text.split(separator).count() == 3).then_some(three)
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Days since 1970-01-01 of a date of the Gregorian calendar, the other way round than [`civil`].
+pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
 }
 
 /// Year, month, day of a day of the Gregorian calendar, counted from 1970-01-01. March comes first, so
@@ -70,6 +114,41 @@ mod tests {
         ] {
             let date = UtcDate::at(Duration::from_millis(seconds * 1000 + 999));
             assert_eq!(date.to_rfc3339(), written);
+        }
+    }
+
+    #[test]
+    fn a_date_that_was_written_is_read_again() {
+        for seconds in [0, 951_782_400, 1_709_164_799, 1_786_000_000, 4_102_444_800] {
+            assert_eq!(UtcDate::parse(&UtcDate(seconds).to_rfc3339()), Some(UtcDate(seconds)));
+        }
+        let noon = UtcDate::parse("2026-08-05T12:00:00Z");
+        assert_eq!(UtcDate::parse("2026-08-05T12:00:00.999Z"), noon);
+        assert_eq!(noon, Some(UtcDate(1_785_931_200)));
+    }
+
+    #[test]
+    fn what_is_no_date_is_none() {
+        for bad in [
+            "",
+            "xZ",
+            "2026-08-05",
+            "2026-08-05T12:00:00",
+            "2026-08-05T12:00:00+00:00",
+            "2026-08-05t12:00:00z",
+            "2026-08-05T12:00Z",
+            "2026-08-05T12:00:00.Z",
+            "2026-08-05T24:00:00Z",
+            "2026-08-05T12:00:61Z",
+            "2026-13-05T00:00:00Z",
+            "2026-00-05T00:00:00Z",
+            "2026-02-30T00:00:00Z",
+            "2023-02-29T00:00:00Z",
+            "2026-08-05-01T00:00:00Z",
+            "+026-08-05T00:00:00Z",
+            "٢٠٢٦-08-05T00:00:00Z",
+        ] {
+            assert_eq!(UtcDate::parse(bad), None, "{bad:?}");
         }
     }
 }

@@ -1,6 +1,11 @@
-//! Push to URLs (RFC 8620 §7.2): encryption (RFC 8291), voluntary identification (RFC 8292), and the
-//! way to a push service (RFC 8030, policy of RFC 8620 §8.6).
+//! `PushSubscription` (RFC 8620 §7.2): those who are told while they are not connected.
 
+pub mod binding;
 pub mod encrypt;
+pub mod methods;
+pub mod rates;
+pub mod store;
+pub mod subscription;
 pub mod target;
 pub mod vapid;
+pub mod vault;

@@ -1,12 +1,12 @@
-//! Points in time read as JMAP and e-mail write them (RFC 8620 §1.4 `UTCDate`, RFC 5322 §3.3), and
-//! written as e-mail does.
+//! Points in time as e-mail writes them (RFC 5322 §3.3), read and written; JMAP's notation is
+//! [`crate::jmap::date`]'s.
 //!
 //! Whole seconds of UTC; knows no leap seconds and no zone names except GMT and UT.
 
 use serde::{Deserialize, Deserializer, de};
 
 use crate::clock;
-use crate::jmap::date::{DAY, civil};
+use crate::jmap::date::{DAY, civil, days_from_civil};
 
 pub(crate) use crate::jmap::date::UtcDate;
 
@@ -18,18 +18,6 @@ impl UtcDate {
     /// The present.
     pub(crate) fn now() -> Self {
         Self::at(clock::wall())
-    }
-
-    /// Reads `2026-08-05T12:00:00Z`, fractions of a second dropped.
-    pub(crate) fn parse_rfc3339(text: &str) -> Option<Self> {
-        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-        let mut date = date.split('-');
-        let day = (date.next()?, date.next()?, date.next()?);
-        if date.next().is_some() {
-            return None;
-        }
-        let whole = time.split_once('.').map_or(time, |(whole, _)| whole);
-        from_parts(day.0, month_number(day.1)?, day.2, whole)
     }
 
     /// `Wed, 05 Aug 2026 12:00:00 +0000`.
@@ -61,13 +49,9 @@ impl UtcDate {
 impl<'de> Deserialize<'de> for UtcDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse_rfc3339(&text)
+        Self::parse(&text)
             .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &"a UTCDate"))
     }
-}
-
-fn month_number(text: &str) -> Option<i64> {
-    text.parse().ok().filter(|month| (1..=12).contains(month))
 }
 
 /// `time` is `12:00:00` or `12:00`.
@@ -102,43 +86,23 @@ fn zone_offset(zone: &str) -> Option<i64> {
     Some(sign * (number / 100 * 3600 + number % 100 * 60))
 }
 
-/// Days since 1970-01-01 of a date of the Gregorian calendar. March comes first, so that the leap
-/// day is the last of the year (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn dates_survive_both_notations() {
+    fn dates_survive_being_written() {
         for seconds in [0, 951_782_400, 1_709_164_799, 1_786_000_000, 4_102_444_800] {
             let date = UtcDate(seconds);
-            assert_eq!(UtcDate::parse_rfc3339(&date.to_rfc3339()), Some(date));
             assert_eq!(UtcDate::parse_rfc5322(&date.to_rfc5322()), Some(date));
         }
-        assert_eq!(UtcDate(951_782_400).to_rfc3339(), "2000-02-29T00:00:00Z");
         assert_eq!(UtcDate(1_785_931_200).to_rfc5322(), "Wed, 05 Aug 2026 12:00:00 +0000");
     }
 
     #[test]
     fn a_date_field_counts_in_its_own_zone() {
-        let utc = UtcDate::parse_rfc3339("2026-08-05T10:30:00.5Z");
+        let utc = UtcDate::parse("2026-08-05T10:30:00Z");
         assert_eq!(UtcDate::parse_rfc5322("5 Aug 2026 12:30 +0200 (CEST)"), utc);
         assert!(utc.is_some());
-    }
-
-    #[test]
-    fn what_is_no_date_is_none() {
-        for bad in ["", "2026-08-05", "2026-13-05T00:00:00Z", "2026-08-05T25:00:00Z", "xZ"] {
-            assert_eq!(UtcDate::parse_rfc3339(bad), None, "{bad:?}");
-        }
     }
 }
