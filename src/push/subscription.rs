@@ -89,7 +89,8 @@ impl Sealed {
     /// # Errors
     /// See [`Unsealable`].
     pub fn new(vault: &Vault, id: SubscriptionId, secrets: &Secrets) -> Result<Self, Unsealable> {
-        let (p256dh, auth) = secrets.keys.as_ref().map_or(("", ""), |keys| (&keys.p256dh, &keys.auth));
+        let (p256dh, auth) =
+            secrets.keys.as_ref().map_or(("", ""), |keys| (&keys.p256dh, &keys.auth));
         let fields = [&secrets.url, p256dh, auth, &secrets.verification_code];
         let room = fields.iter().map(|field| 2 + field.len()).sum();
         let mut plain = Zeroizing::new(Vec::with_capacity(room));
@@ -219,7 +220,9 @@ mod tests {
         let id = SubscriptionId(*b"twelve bytes");
         assert_eq!(id.to_string(), "PdHdlbHZlIGJ5dGVz");
         assert_eq!(SubscriptionId::parse(&id.to_string()), Some(id));
-        for bad in ["", "P", "dHdlbHZlIGJ5dGVz", "PdHdlbHZlIGJ5dGV", "PdHdlbHZlIGJ5dGVzz", "P😀😀😀😀"] {
+        for bad in
+            ["", "P", "dHdlbHZlIGJ5dGVz", "PdHdlbHZlIGJ5dGV", "PdHdlbHZlIGJ5dGVzz", "P😀😀😀😀"]
+        {
             assert_eq!(SubscriptionId::parse(bad), None, "{bad:?}");
         }
     }

@@ -32,7 +32,8 @@ impl Vault {
     /// All keys from one.
     #[must_use]
     pub fn new(key: &Key) -> Self {
-        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"jmap-push-proxy store").extract(key.expose());
+        let prk =
+            hkdf::Salt::new(hkdf::HKDF_SHA256, b"jmap-push-proxy store").extract(key.expose());
         let derived = |purpose: &[u8]| {
             let mut bytes = Zeroizing::new([0; 32]);
             #[expect(clippy::expect_used, reason = "32 bytes are one block of the hash")]

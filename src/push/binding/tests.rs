@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::*;
@@ -18,7 +19,7 @@ fn credentials(fields: &[(HeaderName, String)]) -> Credentials {
 }
 
 fn authorized(value: &str) -> Credentials {
-    credentials(&[(header::AUTHORIZATION, value.to_owned())])
+    credentials(&[(AUTHORIZATION, value.to_owned())])
 }
 
 fn basic(password: &str) -> Credentials {
@@ -65,7 +66,8 @@ fn an_access_token_is_known_again_by_the_grant_it_came_from() {
 fn another_grant_of_the_same_user_is_another_credential() {
     let vault = vault();
     let claims = |member: &str, value: &str| {
-        let mut claims = json!({ "iss": "https://id.example", "sub": "a", "azp": "app", "sid": "s" });
+        let mut claims =
+            json!({ "iss": "https://id.example", "sub": "a", "azp": "app", "sid": "s" });
         claims[member] = value.into();
         jwt(&claims)
     };
@@ -120,11 +122,11 @@ fn the_same_password_is_never_kept_as_the_same_bytes() {
 #[test]
 fn cookies_tell_their_bearer_only_where_nothing_else_does() {
     let vault = vault();
-    let cookie = |value: &str| (header::COOKIE, value.to_owned());
+    let cookie = |value: &str| (COOKIE, value.to_owned());
     let one = credentials(&[cookie("session=1")]);
     assert!(same(&vault, &one, &credentials(&[cookie("session=1")])));
     assert!(!same(&vault, &one, &credentials(&[cookie("session=2")])));
-    let token = (header::AUTHORIZATION, "Bearer one".to_owned());
+    let token = (AUTHORIZATION, "Bearer one".to_owned());
     let beside = credentials(&[token.clone(), cookie("theme=dark")]);
     assert!(same(&vault, &beside, &credentials(&[token])));
 }
@@ -145,15 +147,20 @@ fn what_is_kept_is_read_again_and_tells_nothing() {
     let vault = vault();
     let token = jwt(&json!({ "sub": "alice", "azp": "canary" }));
     let user = Binding::new(&vault, &token, "alice", Bind::User).unwrap();
-    for binding in
-        [bound(&vault, &basic("canary")), bound(&vault, &token), user, bound(&vault, &authorized("x y"))]
-    {
+    for binding in [
+        bound(&vault, &basic("canary")),
+        bound(&vault, &token),
+        user,
+        bound(&vault, &authorized("x y")),
+    ] {
         let text = binding.to_string();
         assert_eq!(text.parse(), Ok(binding.clone()), "{text}");
         assert!(!text.contains("canary") && !text.contains("alice"), "{text}");
         assert!(!format!("{binding:?}").contains(text.split_once(':').unwrap().1));
     }
-    for bad in ["", "user", "user:", "user:AAAA", "owner:x", "argon2id:1:1:1:AAAA:AAAA", "argon2id:"] {
+    for bad in
+        ["", "user", "user:", "user:AAAA", "owner:x", "argon2id:1:1:1:AAAA:AAAA", "argon2id:"]
+    {
         assert_eq!(bad.parse::<Binding>(), Err(NotABinding), "{bad:?}");
     }
 }
@@ -162,7 +169,7 @@ fn what_is_kept_is_read_again_and_tells_nothing() {
 fn an_answer_is_remembered_for_its_credential_and_binding_only() {
     let (vault, keyring, matches) = (vault(), Keyring::default(), Matches::default());
     let key = |value| {
-        keyring.key(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]))
+        keyring.key(&HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]))
     };
     let (one, other) = (key("Bearer 1").unwrap(), key("Bearer 2").unwrap());
     let bindings = [bound(&vault, &authorized("Bearer 1")), bound(&vault, &authorized("Bearer 2"))];

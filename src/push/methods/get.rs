@@ -16,7 +16,8 @@ pub fn get(
     terms: &Terms<'_>,
 ) -> Result<Value, MethodError> {
     // §3.6.2: an unknown argument is an invalid one; `accountId` is none of this method's.
-    if let Some(unknown) = arguments.keys().find(|name| !["ids", "properties"].contains(&&***name)) {
+    if let Some(unknown) = arguments.keys().find(|name| !["ids", "properties"].contains(&&***name))
+    {
         return Err(MethodError::argument(unknown, "no argument of PushSubscription/get"));
     }
     let properties = properties(arguments)?;

@@ -39,7 +39,9 @@ pub enum KeyFileError {
         path: PathBuf,
     },
     /// There is a database, but not what it was sealed under.
-    #[error("use the key file {path}: it is not there, and the store beside it was made with it; bring it back, or move the store away (every client then subscribes anew)")]
+    #[error(
+        "use the key file {path}: it is not there, and the store beside it was made with it; bring it back, or move the store away (every client then subscribes anew)"
+    )]
     Missing {
         /// Its place.
         path: PathBuf,

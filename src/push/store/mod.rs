@@ -51,7 +51,9 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// A later version of this program has written it.
-    #[error("open the store {path}: its schema is version {found}, this program knows {known}; use the newer program, or another path")]
+    #[error(
+        "open the store {path}: its schema is version {found}, this program knows {known}; use the newer program, or another path"
+    )]
     Newer {
         /// Its place.
         path: PathBuf,
@@ -67,7 +69,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// It was sealed under another key.
-    #[error("open the store {path}: it was made with another key; give the old one, or move the store away (every client then subscribes anew)")]
+    #[error(
+        "open the store {path}: it was made with another key; give the old one, or move the store away (every client then subscribes anew)"
+    )]
     WrongKey {
         /// Its place.
         path: PathBuf,

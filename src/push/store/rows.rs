@@ -106,7 +106,8 @@ fn update(transaction: &Transaction<'_>, changed: &Subscription) -> Result<(), E
 
 /// Names with a space between.
 fn types_written(subscription: &Subscription) -> Option<String> {
-    let names = |types: &[DataType]| types.iter().map(DataType::as_str).collect::<Vec<_>>().join(" ");
+    let names =
+        |types: &[DataType]| types.iter().map(DataType::as_str).collect::<Vec<_>>().join(" ");
     subscription.types.as_deref().map(names)
 }
 

@@ -185,8 +185,7 @@ impl Writer {
         if tokens.is_empty() {
             return Ok(());
         }
-        let flushed =
-            self.transaction(|transaction| rows::note_given(transaction, tokens.iter()));
+        let flushed = self.transaction(|transaction| rows::note_given(transaction, tokens.iter()));
         if flushed.is_err() {
             let mut given = self.given.lock();
             for (id, token) in tokens {

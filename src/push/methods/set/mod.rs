@@ -152,7 +152,8 @@ impl<'a> Set<'a> {
         let now = self.terms.now;
         let touched = self.touched.values().flatten();
         let owned = self.caller.owned.iter().copied();
-        let untouched = owned.filter(move |it| it.is_live(now) && !self.touched.contains_key(&it.id));
+        let untouched =
+            owned.filter(move |it| it.is_live(now) && !self.touched.contains_key(&it.id));
         touched.chain(untouched)
     }
 
@@ -163,12 +164,7 @@ impl<'a> Set<'a> {
         self.of_user = self.of_user.saturating_sub(1);
     }
 
-    fn update(
-        &mut self,
-        id: &str,
-        patch: &Value,
-        destroy: &[(&str, Option<SubscriptionId>)],
-    ) {
+    fn update(&mut self, id: &str, patch: &Value, destroy: &[(&str, Option<SubscriptionId>)]) {
         let outcome = match (self.resolve(id), patch.as_object()) {
             (Some(found), _) if destroy.iter().any(|(_, doomed)| *doomed == Some(found)) => {
                 Err(SetError::new(SetErrorKind::WillDestroy, "it is in `destroy` too"))
