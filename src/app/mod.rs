@@ -269,7 +269,8 @@ async fn pulse(admin: Arc<Admin>) {
 fn found(hub: &Hub, key: CredentialKey, finding: Finding) {
     match finding {
         Finding::Accepted(principal) => hub.revalidated(key, &principal),
-        Finding::Refused | Finding::Lost => hub.revoke(key),
+        Finding::Refused => hub.revoke(key),
+        Finding::Lost => hub.lose(key),
     }
 }
 

@@ -93,7 +93,7 @@ impl EventSources {
         };
         let filter = query.types.map_or(TypeFilter::All, TypeFilter::only);
         let last_event_id = last_event_id(&request.headers);
-        let wish = Wish { filter: &filter, codec, is_live: true, last_event_id };
+        let wish = Wish { filter: &filter, codec, last_event_id };
         let subscriber = self.hub.subscribe(credential, &principal, &wish);
         let subscriber = match subscriber {
             Ok(subscriber) => subscriber,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::codec::Codec;
 use super::probes::{Probes, Reason};
 use super::view::View;
+use super::wake::Wake;
 use crate::auth::comings::Comings;
 use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
@@ -38,8 +39,6 @@ pub struct Wish<'a> {
     pub filter: &'a TypeFilter,
     /// The transport.
     pub codec: &'static Codec,
-    /// Whether it is a live connection, one of those that a user may have only so many of (§8.5).
-    pub is_live: bool,
     /// What it says it has been given (§7.3 `Last-Event-ID`); a first connection says nothing.
     pub last_event_id: Option<&'a str>,
 }
@@ -319,11 +318,20 @@ impl Hub {
 
     /// Upstream no longer accepts `credential`: its streams end.
     pub fn revoke(&self, credential: CredentialKey) {
+        self.end(credential, Wake::revoke);
+    }
+
+    /// Upstream has vouched for `credential` too long ago: its streams end.
+    pub fn lose(&self, credential: CredentialKey) {
+        self.end(credential, Wake::lose);
+    }
+
+    fn end(&self, credential: CredentialKey, end: fn(&Wake)) {
         if let Some(audience) = self.lock().audiences.get_mut(&credential) {
             audience.revoked = true;
             self.comings.note(credential);
             for view in &audience.views {
-                view.revoke();
+                view.end(end);
             }
         }
     }

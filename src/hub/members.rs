@@ -22,13 +22,33 @@ impl Hub {
         wish: &Wish<'_>,
     ) -> Result<Subscriber, TooMany> {
         let mut inner = self.lock();
-        if wish.is_live {
-            let count = inner.users.entry(principal.id).or_default();
-            if self.limits.per_user > 0 && *count >= self.limits.per_user {
-                return Err(TooMany(*count));
-            }
-            *count += 1;
+        let count = inner.users.entry(principal.id).or_default();
+        if self.limits.per_user > 0 && *count >= self.limits.per_user {
+            return Err(TooMany(*count));
         }
+        *count += 1;
+        Ok(self.enter(&mut inner, credential, principal, wish, true))
+    }
+
+    /// Somebody subscribes who is not connected, and so counts as none of the user's streams.
+    pub fn subscribe_absent(
+        self: &Arc<Self>,
+        credential: CredentialKey,
+        principal: &Arc<Principal>,
+        wish: &Wish<'_>,
+    ) -> Subscriber {
+        let mut inner = self.lock();
+        self.enter(&mut inner, credential, principal, wish, false)
+    }
+
+    fn enter(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        credential: CredentialKey,
+        principal: &Arc<Principal>,
+        wish: &Wish<'_>,
+        is_live: bool,
+    ) -> Subscriber {
         inner.audiences.entry(credential).or_insert_with(|| Audience {
             credential,
             principal: Arc::clone(principal),
@@ -38,14 +58,14 @@ impl Hub {
             live: 0,
             revoked: false,
         });
-        self.adopt(&mut inner, credential, principal);
-        let view = self.view(&mut inner, credential, wish.filter, wish.codec);
+        self.adopt(inner, credential, principal);
+        let view = self.view(inner, credential, wish.filter, wish.codec);
         if let Some(audience) = inner.audiences.get_mut(&credential) {
             audience.subscribers += 1;
-            audience.live += usize::from(wish.is_live);
+            audience.live += usize::from(is_live);
         }
         // Still under the lock: a publication comes before this subscriber or is pending for it.
-        Ok(Subscriber::new(Arc::clone(self), view, wish))
+        Subscriber::new(Arc::clone(self), view, wish.last_event_id, is_live)
     }
 
     /// The view for a filter and transport, made on its first use: it then begins to watch.

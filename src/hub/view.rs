@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::audience::{Hub, Inner, Wish};
+use super::audience::{Hub, Inner};
 use super::codec::{Codec, Pending};
 use super::wake::Wake;
 use crate::auth::{CredentialKey, Principal};
@@ -73,9 +73,9 @@ impl View {
     }
 
     /// Ends all members.
-    pub(super) fn revoke(&self) {
+    pub(super) fn end(&self, end: fn(&Wake)) {
         for wake in &*self.members() {
-            wake.revoke();
+            end(wake);
         }
     }
 
@@ -149,12 +149,17 @@ impl Resume {
 }
 
 impl Subscriber {
-    pub(super) fn new(hub: Arc<Hub>, view: Arc<View>, wish: &Wish<'_>) -> Self {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        view: Arc<View>,
+        last_event_id: Option<&str>,
+        is_live: bool,
+    ) -> Self {
         let wake = Arc::<Wake>::default();
         view.join(&wake);
         let given = view.latest.load(Ordering::Acquire);
-        let resume = wish.last_event_id.map(Resume::from);
-        Self { hub, view, wake, given, resume, is_live: wish.is_live }
+        let resume = last_event_id.map(Resume::from);
+        Self { hub, view, wake, given, resume, is_live }
     }
 
     /// Wants `filter` from now on (RFC 8887 §4.3.5.2), and what it has missed since `resume`, if it
@@ -222,6 +227,14 @@ impl Subscriber {
     #[must_use]
     pub fn has_pending(&self) -> bool {
         self.resume.is_some() || self.view.latest.load(Ordering::Acquire) > self.given
+    }
+
+    /// The resume token of one that has been given everything; `None` while something is pending.
+    #[must_use]
+    pub fn token(&self) -> Option<String> {
+        let inner = self.hub.lock();
+        let entries = entries(&inner, &self.view);
+        (!self.has_pending()).then(|| token(&entries))
     }
 
     /// Whom upstream takes the credential for, as far as is known; `None` if nobody subscribes with it
@@ -367,9 +380,12 @@ fn tell<T>(
     if changed.is_empty() {
         return None;
     }
+    Some(encode(&Pending { changed, token: token(entries) }))
+}
+
+fn token(entries: &[Entry<'_>]) -> String {
     let given = entries.iter().filter(|entry| entry.fresh);
-    let token = Token::encode(given.map(|entry| (&entry.key.id, entry.name, entry.state)));
-    Some(encode(&Pending { changed, token }))
+    Token::encode(given.map(|entry| (&entry.key.id, entry.name, entry.state)))
 }
 
 /// The states of all accounts a view's audience sees, of the types its filter lets through.

@@ -11,6 +11,8 @@ pub struct Wake {
     waker: Mutex<Option<Waker>>,
     /// Set once: the stream must end, its credential is no longer good.
     revoked: AtomicBool,
+    /// Set before that where upstream has not said so: nobody could ask for too long.
+    lost: AtomicBool,
     /// Place in the view's list of members, so that leaving is O(1).
     pub(super) place: AtomicUsize,
 }
@@ -41,6 +43,18 @@ impl Wake {
     pub fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// Ends the stream because upstream has vouched for it too long ago.
+    pub fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.revoke();
+    }
+
+    /// Whether it ends by [`Self::lose`].
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     /// Whether [`Self::revoke`] was called.

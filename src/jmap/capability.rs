@@ -9,6 +9,9 @@ pub const CORE: &str = "urn:ietf:params:jmap:core";
 /// RFC 8887 §3.
 pub const WEBSOCKET: &str = "urn:ietf:params:jmap:websocket";
 
+/// RFC 9749 §3.
+pub const VAPID: &str = "urn:ietf:params:jmap:webpush-vapid";
+
 /// Linagora's extension: credentials for URLs ([`crate::auth::tickets`]).
 pub const TICKETS: &str = "com:linagora:params:jmap:ws:ticket";
 

@@ -59,6 +59,12 @@ pub struct CoreLimits {
     /// Method calls in one request: bounds a probe.
     #[serde(default)]
     pub max_calls_in_request: Option<u64>,
+    /// Objects of one `/get`.
+    #[serde(default)]
+    pub max_objects_in_get: Option<u64>,
+    /// Objects of one `/set`.
+    #[serde(default)]
+    pub max_objects_in_set: Option<u64>,
 }
 
 /// The WebSocket capability (RFC 8887 §3, W1).

@@ -1,11 +1,402 @@
-//! `PushSubscription` (RFC 8620 §7.2): those who are told while they are not connected.
+//! `PushSubscription` (RFC 8620 §7.2): those who are told while they are not connected. The proxy owns the
+//! type where upstream has none: its methods, the verification of URLs, encryption (RFC 8291), VAPID (RFC
+//! 8292, RFC 9749) and delivery.
+//!
+//! ```text
+//! api ──► calls ──► methods ──► store ──► registry ──► serve, a task for each ◄── hub
+//!                                                        └──► message ──► send ──► target
+//! ```
+//!
+//! | file | |
+//! |---|---|
+//! | [`calls`] | whose calls they are, and what becomes of them |
+//! | [`methods`] | `PushSubscription/get` and `/set` |
+//! | [`rates`] | how often new ones may be made, and whom verification may reach |
+//! | [`binding`] | which credential a subscription belongs to |
+//! | [`subscription`] | the record |
+//! | [`store`] | where it survives a restart |
+//! | [`vault`] | what keeps URLs, keys and codes unreadable at rest |
+//! | [`registry`] | the subscriptions there are, and the credentials at hand |
+//! | [`presence`] | owners who come back, and credentials that are refused |
+//! | [`ownership`] | whether the type is ours or upstream's |
+//! | [`serve`] | one subscription, from verification to its end |
+//! | [`message`] | what is pushed, in parts that push services take |
+//! | [`send`] | how it is sent |
+//! | [`attempts`] | when again |
+//! | [`breaker`] | which push services are left alone |
+//! | [`encrypt`] | messages for one client only |
+//! | [`vapid`], [`keys`] | who sends them |
+//! | [`target`] | where they may go, and the way there |
 
+mod attempts;
 pub mod binding;
+mod breaker;
+mod calls;
 pub mod encrypt;
+mod keys;
+mod message;
 pub mod methods;
+mod ownership;
+mod presence;
 pub mod rates;
+mod registry;
+mod send;
+mod serve;
 pub mod store;
 pub mod subscription;
 pub mod target;
 pub mod vapid;
 pub mod vault;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+use self::attempts::Terms;
+use self::binding::Matches;
+use self::breaker::Breaker;
+use self::keys::VapidKeys;
+use self::ownership::Ownership;
+use self::rates::{Rate, Rates};
+use self::registry::{Held, Registry};
+use self::store::{Store, VapidStep};
+use self::subscription::{Change, Subscription};
+use self::target::Policy;
+use self::target::connect::Resolver;
+use self::target::post::{self, Sender};
+use self::vapid::VapidKey;
+use crate::auth::{Authority, CredentialKey, Credentials, Principal};
+use crate::clock;
+use crate::config;
+use crate::drain::Drain;
+use crate::http::tls;
+use crate::hub::{Codec, Hub};
+use crate::jmap::date::UtcDate;
+use crate::jmap::session::Session;
+use crate::jmap::url::path_of;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::Upstream;
+
+/// Passwords hashed at once: each takes a core and 19 MiB.
+const HASHING: usize = 2;
+
+/// How often what the operator sees is counted.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// How often old VAPID keys are looked through for those that nobody needs any more.
+const PRUNE: Duration = Duration::from_secs(3600);
+
+/// Whom subscriptions have to do with.
+#[derive(Clone)]
+pub struct Wiring {
+    /// Is asked whether it has the type itself.
+    pub upstream: Arc<Upstream>,
+    /// Knows who calls.
+    pub authority: Arc<Authority>,
+    /// Tells of changes.
+    pub hub: Arc<Hub>,
+    /// The process' end.
+    pub drain: Drain,
+}
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// By what they authenticate.
+    pub key: CredentialKey,
+    /// Who that is.
+    pub principal: Arc<Principal>,
+}
+
+/// One method call (§3.2), references resolved.
+pub struct Call<'a> {
+    /// Such as `PushSubscription/get`.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Map<String, Value>,
+    /// The id behind a creation id of an earlier call (§3.3 `createdIds`).
+    pub created_before: &'a (dyn Fn(&str) -> Option<String> + Sync),
+}
+
+/// One response to a call.
+#[derive(Debug)]
+pub struct Answer {
+    /// The call's, or `error`.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Value,
+    /// Creation ids and the ids they became.
+    pub created: Vec<(String, String)>,
+}
+
+/// Subscriptions cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// See [`store::Error`].
+    #[error("{0}; set push.store to a file that can be written, or to \"memory\"")]
+    Store(#[from] store::Error),
+    /// `push.vapid_key_file`.
+    #[error("read push.vapid_key_file {path}")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: KeyFileFault,
+    },
+    /// The store's key.
+    #[error("read a VAPID key of the store")]
+    StoredKey(#[from] vapid::InvalidKey),
+    /// No key could be made.
+    #[error(transparent)]
+    Unsignable(#[from] vapid::Unsignable),
+    /// TLS towards push services.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// No runtime.
+    #[error("start the runtime that opens the store of PushSubscriptions")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// What is wrong with a key file.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileFault {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    /// It holds no key of the right kind.
+    #[error(transparent)]
+    Key(#[from] vapid::InvalidKey),
+}
+
+/// See the module.
+pub struct Push {
+    settings: config::Push,
+    wiring: Wiring,
+    metrics: Metrics,
+    store: Store,
+    keys: VapidKeys,
+    /// `sub` of our tokens (RFC 8292 §2.1).
+    subject: Option<String>,
+    policy: Policy,
+    sender: Sender,
+    attempts: Terms,
+    registry: Registry,
+    ownership: Ownership,
+    matches: Matches,
+    hashing: Semaphore,
+    // Each held for one look or note.
+    breaker: Mutex<Breaker>,
+    rates: Mutex<Rates>,
+}
+
+/// What was in the store: to be served once the rest runs.
+pub struct Restored(Vec<Subscription>);
+
+impl Push {
+    /// Opens the store and makes what is missing; `None` where `push.mode` leaves the type to upstream.
+    /// `policy` is what is ours, and never pushed to.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn open(
+        config: &config::Config,
+        wiring: Wiring,
+        metrics: Metrics,
+        policy: Policy,
+    ) -> Result<Option<(Arc<Self>, Restored)>, Error> {
+        let settings = config.push.clone();
+        if !settings.mode.may_be_ours() {
+            return Ok(None);
+        }
+        let given = settings.vapid_key_file.as_deref().map(vapid_key).transpose()?;
+        let (store, keys, subscriptions) = open_store(&settings, given.as_ref())?;
+        let limits = post::Limits {
+            timeout: settings.timeout,
+            connections: settings.connections,
+            connections_per_host: settings.connections_per_host,
+        };
+        let ca_file = settings.ca_file.as_deref();
+        let sender = Sender::new(policy.clone(), Resolver::System, ca_file, limits)?;
+        let public = config.downstream.public_url.as_ref();
+        let public =
+            public.filter(|url| url.scheme_str() == Some("https")).map(ToString::to_string);
+        let creations = Rate {
+            most: usize::try_from(settings.creations_per_hour).unwrap_or(usize::MAX),
+            per: Duration::from_secs(3600),
+        };
+        let push = Self {
+            subject: settings.vapid_subject.clone().or(public),
+            attempts: Terms {
+                most: settings.attempts,
+                attempt_interval: settings.attempt_interval,
+                retry_interval: settings.retry_interval,
+            },
+            ownership: Ownership::new(settings.mode),
+            settings,
+            wiring,
+            metrics,
+            store,
+            keys,
+            policy,
+            sender,
+            registry: Registry::default(),
+            matches: Matches::default(),
+            hashing: Semaphore::new(HASHING),
+            breaker: Mutex::default(),
+            rates: Mutex::new(Rates::new(creations)),
+        };
+        Ok(Some((Arc::new(push), Restored(subscriptions))))
+    }
+
+    /// Serves what was in the store, and does what is to be done now and then, for as long as it is
+    /// polled.
+    pub async fn run(self: Arc<Self>, Restored(subscriptions): Restored) {
+        if self.settings.store.is_none() {
+            tracing::info!("push.store is \"memory\": a restart loses all PushSubscriptions");
+        }
+        self.wiring.authority.arrivals().follow();
+        for record in subscriptions {
+            let user = record.username.clone();
+            let held = Held::new(Arc::new(record), None);
+            self.registry.add(&user, Arc::clone(&held));
+            serve::spawn(&self, held);
+        }
+        let (mut round, mut prune) = (tokio::time::interval(ROUND), tokio::time::interval(PRUNE));
+        loop {
+            tokio::select! {
+                arrived = self.wiring.authority.arrivals().take() => {
+                    for key in arrived {
+                        self.arrived(key).await;
+                    }
+                }
+                _ = round.tick() => self.count(),
+                _ = prune.tick() => {
+                    if let Err(error) = self.store.vapid(VapidStep::Prune, today()).await {
+                        tracing::warn!(%error, "old VAPID keys cannot be erased");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what is waiting to be written. To be called last.
+    pub async fn close(&self) {
+        if let Err(error) = self.store.close().await {
+            tracing::warn!(%error, "the store of PushSubscriptions cannot be closed in order");
+        }
+    }
+
+    /// Whether calls of `who` are ours to answer, as opposed to upstream's.
+    pub async fn owns(&self, who: &Caller) -> bool {
+        let Principal { api_path, credentials, .. } = &*who.principal;
+        self.ownership.is_ours(&self.wiring.upstream, (api_path, credentials)).await
+    }
+
+    /// What the Session of whoever asks with `headers` is to advertise (RFC 9749 §3); `None` where the
+    /// type is upstream's. `session` is upstream's, found at `path`.
+    pub async fn offer(
+        &self,
+        session: &Session,
+        path: &str,
+        headers: &http::HeaderMap,
+    ) -> Option<&str> {
+        self.ownership.read(session);
+        let credentials = Credentials::from_headers(headers);
+        let asked = (&*path_of(&session.api_url, path), &credentials);
+        let is_ours = self.ownership.is_ours(&self.wiring.upstream, asked).await;
+        is_ours.then(|| self.keys.current().application_server_key())
+    }
+
+    /// What is known to be advertised now.
+    #[must_use]
+    pub fn offered(&self) -> Option<&str> {
+        let is_ours = self.ownership.is_known_ours();
+        is_ours.then(|| self.keys.current().application_server_key())
+    }
+
+    /// Counts what the operator sees.
+    fn count(&self) {
+        let (mut unverified, mut verified, mut absent, mut disabled) = (0, 0, 0, 0);
+        self.registry.for_each(|held| {
+            let Some(record) = held.record() else { return };
+            match () {
+                () if record.disabled.is_some() => disabled += 1,
+                () if !record.is_verified => unverified += 1,
+                () if held.present().is_none() => absent += 1,
+                () => verified += 1,
+            }
+        });
+        let states = [
+            ("unverified", unverified),
+            ("verified", verified),
+            ("absent", absent),
+            ("disabled", disabled),
+        ];
+        for (state, count) in states {
+            self.metrics.push_subscriptions.get_or_create(&[("state", state)]).set(count);
+        }
+        let presumed = i64::try_from(self.wiring.hub.presumed()).unwrap_or(i64::MAX);
+        self.metrics.push_presumed.set(presumed);
+    }
+}
+
+/// The store, its keys, and what is in it. `given` is to be the key that is advertised. Blocks: nothing
+/// else runs yet.
+fn open_store(settings: &config::Push, given: Option<&VapidKey>) -> Result<Opened, Error> {
+    let open = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        runtime.block_on(opened(settings, given))
+    };
+    // A thread of its own: the one we are on runs others' tasks, and may not block on one.
+    let joined = std::thread::scope(|scope| scope.spawn(open).join());
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+type Opened = (Store, VapidKeys, Vec<Subscription>);
+
+async fn opened(settings: &config::Push, given: Option<&VapidKey>) -> Result<Opened, Error> {
+    let (store, subscriptions) = match &settings.store {
+        None => (Store::memory(), Vec::new()),
+        Some(path) => {
+            Store::open(&store::Settings { path: path.clone(), key: settings.key.clone() })?
+        }
+    };
+    let new = given.map_or_else(|| VapidKey::generate()?.to_pkcs8(), VapidKey::to_pkcs8)?;
+    let mut keys = VapidKeys::read(&store.vapid(VapidStep::Ensure(new.clone()), today()).await?)?;
+    if let (Some(known), Some(given)) = (&keys, given)
+        && known.current().application_server_key() != given.application_server_key()
+    {
+        keys = VapidKeys::read(&store.vapid(VapidStep::Rotate(new), today()).await?)?;
+    }
+    // There is one after that step.
+    let keys = keys.ok_or(vapid::Unsignable)?;
+    Ok((store, keys, subscriptions))
+}
+
+fn vapid_key(path: &std::path::Path) -> Result<VapidKey, Error> {
+    let read = || -> Result<VapidKey, KeyFileFault> {
+        let pem = zeroize::Zeroizing::new(std::fs::read(path)?);
+        Ok(VapidKey::from_pem(&pem)?)
+    };
+    read().map_err(|source| Error::KeyFile { path: path.to_owned(), source })
+}
+
+/// What the hub encodes by for streams; a push service is sent no stream.
+static CODEC: Codec = Codec {
+    state: |pending| serde_json::to_vec(&pending.state_change()).unwrap_or_default().into(),
+    keep_alive: Bytes::new,
+    ping: |_| Bytes::new(),
+    come_back: |_| Bytes::new(),
+    revoked: Bytes::new,
+    end: Bytes::new,
+};
+
+/// The date, by the wall clock.
+fn today() -> UtcDate {
+    UtcDate::at(clock::wall())
+}

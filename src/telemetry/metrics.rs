@@ -129,6 +129,13 @@ metrics! {
     relay_events: Count = "relay_events", "State changes that upstream's own push has told of";
     relay_events_bad: Count = "relay_events_bad", "Events of upstream's own push that could not be understood, each followed by a probe";
     relay_ends: CountBy = "relay_ends", "Ends of listening to upstream's own push, or of attempts at it, label why", "why" in ["not_served", "refused", "trouble", "unreachable", "no_room", "closed", "broken", "silent"];
+    push_subscriptions: GaugeBy = "push_subscriptions", "PushSubscriptions, label state: unverified, verified, absent (verified, and no credential of their owner is at hand), or disabled because their push service refuses our messages", "state" in ["unverified", "verified", "absent", "disabled"];
+    push_presumed: Gauge = "push_presumed", "Accounts about which nobody can be asked and of whose changes PushSubscriptions were told by made-up states";
+    push_verifications: Count = "push_verifications", "Verifications of PushSubscriptions that a push service took";
+    push_messages: CountBy = "push_messages", "Messages to push services, verifications included, label outcome", "outcome" in ["accepted", "gone", "too_large", "slow_down", "refused", "redirected", "failed", "denied", "unreachable"];
+    push_ended: CountBy = "push_ended", "PushSubscriptions that ended other than by their client, label why", "why" in ["expired", "unverified", "verification_refused", "gone", "credential_refused"];
+    push_hosts_resting: Gauge = "push_hosts_resting", "Push services left alone for a while because messages to them fail";
+    push_rate_limited: Count = "push_rate_limited", "PushSubscriptions refused because their user, or all users for one push service, made too many";
     redis_up: Gauge = "redis_up", "1 while the Redis link carries notifications and its heartbeat comes back";
     redis_connects: Count = "redis_connects", "Times the Redis link was established";
     redis_faults: CountBy = "redis_faults", "Failures of the Redis link, label fault: what failed";

@@ -130,7 +130,7 @@ impl WebSockets {
             return Err(Box::new(reply::problem_retry(&problem, RETRY_SECONDS)));
         }
         let (filter, codec) = (TypeFilter::only([]), encode::codec(handshake.deflate));
-        let wish = Wish { filter: &filter, codec, is_live: true, last_event_id: None };
+        let wish = Wish { filter: &filter, codec, last_event_id: None };
         let subscriber = self.hub.subscribe(key, &principal, &wish).map_err(|TooMany(count)| {
             let detail = format!("you have {count} live streams, which is the limit");
             Box::new(reply::problem_retry(&Problem::new(429, detail), RETRY_SECONDS))

@@ -24,8 +24,8 @@ fn absentee(id: &str) -> Arc<Principal> {
 
 fn subscribe_absent(hub: &Arc<Hub>, token: Option<&str>) -> Subscriber {
     let filter = TypeFilter::All;
-    let wish = Wish { filter: &filter, codec: &RAW, is_live: false, last_event_id: token };
-    hub.subscribe(NAME, &absentee("a"), &wish).unwrap()
+    let wish = Wish { filter: &filter, codec: &RAW, last_event_id: token };
+    hub.subscribe_absent(NAME, &absentee("a"), &wish)
 }
 
 /// Does with what is due as the prober's feeder does; gives what upstream is asked about.
@@ -82,12 +82,8 @@ async fn who_is_there_is_told_no_state_that_was_made_up_for_who_is_not() {
     fed(&hub).await;
     assert!(told(&mut absent).contains("presumed-"));
     let who = who_sees(absentee("a").id.0, "a", true, &["mail"]);
-    let wish = Wish {
-        filter: &TypeFilter::All,
-        codec: &RAW,
-        is_live: true,
-        last_event_id: Some("some other proxy's"),
-    };
+    let wish =
+        Wish { filter: &TypeFilter::All, codec: &RAW, last_event_id: Some("some other proxy's") };
     let mut live = hub.subscribe(CREDENTIAL, &who, &wish).unwrap();
     assert_eq!(live.take(), None, "nothing is known yet");
     let due = fed(&hub).await;

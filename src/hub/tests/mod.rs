@@ -64,7 +64,7 @@ fn subscribe_as(
     credential: CredentialKey,
     who: &Arc<Principal>,
 ) -> Result<Subscriber, TooMany> {
-    let wish = Wish { filter: &TypeFilter::All, codec: &RAW, is_live: true, last_event_id: None };
+    let wish = Wish { filter: &TypeFilter::All, codec: &RAW, last_event_id: None };
     hub.subscribe(credential, who, &wish)
 }
 
@@ -191,8 +191,7 @@ fn an_id_that_two_users_have_is_kept_apart_and_no_other() {
 }
 
 fn who_wants_nothing(hub: &Arc<Hub>, who: &Arc<Principal>) -> Subscriber {
-    let wish =
-        Wish { filter: &TypeFilter::only([]), codec: &RAW, is_live: true, last_event_id: None };
+    let wish = Wish { filter: &TypeFilter::only([]), codec: &RAW, last_event_id: None };
     hub.subscribe(CREDENTIAL, who, &wish).unwrap()
 }
 
@@ -318,7 +317,7 @@ fn probe_mail(hub: &Hub, who: &Arc<Principal>, id: &str, state: &str) {
 /// types.
 async fn counting(filter: &TypeFilter, last: u64) -> (Arc<Hub>, Subscriber) {
     let (hub, who) = (hub(0, 10), principal(1, &["alice"]));
-    let wish = Wish { filter, codec: &RAW, is_live: true, last_event_id: None };
+    let wish = Wish { filter, codec: &RAW, last_event_id: None };
     let mut subscriber = hub.subscribe(CREDENTIAL, &who, &wish).unwrap();
     probe_mail(&hub, &who, "alice", "1");
     for count in 2..=last {
@@ -415,7 +414,7 @@ async fn counts_are_hints_again_once_a_probe_contradicts_them() {
 fn an_account_that_comes_brings_its_email_delivery() {
     let hub = hub(0, 10);
     let filter = TypeFilter::only(DataType::parse("EmailDelivery"));
-    let wish = Wish { filter: &filter, codec: &RAW, is_live: true, last_event_id: None };
+    let wish = Wish { filter: &filter, codec: &RAW, last_event_id: None };
     let mut subscriber = hub.subscribe(CREDENTIAL, &principal(1, &[]), &wish).unwrap();
     let who = principal(1, &["lent"]);
     hub.revalidated(CREDENTIAL, &who);
@@ -430,7 +429,7 @@ fn what_was_told_while_a_token_waited_is_not_told_again() {
     let hub = hub(0, 10);
     let who = principal(1, &["mine"]);
     let filter = TypeFilter::only(DataType::parse("Email"));
-    let wish = Wish { filter: &filter, codec: &RAW, is_live: true, last_event_id: Some("forged") };
+    let wish = Wish { filter: &filter, codec: &RAW, last_event_id: Some("forged") };
     let mut subscriber = hub.subscribe(CREDENTIAL, &who, &wish).unwrap();
     change(&hub, &who, "mine", "m1");
     assert!(told(&mut subscriber).contains("m1"));

@@ -1,5 +1,6 @@
 //! What can go wrong with a method call (RFC 8620 §3.6.2), or with one subscription of it (§5.3).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -22,6 +23,12 @@ pub enum MethodError {
     /// §7.2.1: "the server MUST reject the request with a forbidden error".
     #[error("url and keys are never returned")]
     Forbidden,
+    /// There is no such method of this type.
+    #[error("PushSubscription has /get and /set")]
+    UnknownMethod,
+    /// It is our fault: nothing was changed.
+    #[error("{0}")]
+    ServerFail(&'static str),
 }
 
 impl MethodError {
@@ -36,6 +43,8 @@ impl MethodError {
             Self::InvalidArguments { .. } => "invalidArguments",
             Self::RequestTooLarge => "requestTooLarge",
             Self::Forbidden => "forbidden",
+            Self::UnknownMethod => "unknownMethod",
+            Self::ServerFail(_) => "serverFail",
         };
         json!({ "type": kind, "description": self.to_string() })
     }
@@ -83,17 +92,21 @@ impl SetError {
 
 /// The properties of one object that are wrong, and why.
 #[derive(Debug, Default)]
-pub(super) struct Invalid(Vec<(String, &'static str)>);
+pub(super) struct Invalid(Vec<(String, Cow<'static, str>)>);
 
 impl Invalid {
-    pub(super) fn add(&mut self, property: &str, reason: &'static str) {
+    pub(super) fn add(&mut self, property: &str, reason: impl Into<Cow<'static, str>>) {
         if !self.0.iter().any(|(known, _)| known == property) {
-            self.0.push((property.to_owned(), reason));
+            self.0.push((property.to_owned(), reason.into()));
         }
     }
 
     /// Notes what is wrong with this property, if it is.
-    pub(super) fn check<T>(&mut self, property: &str, read: Result<T, &'static str>) -> Option<T> {
+    pub(super) fn check<T>(
+        &mut self,
+        property: &str,
+        read: Result<T, impl Into<Cow<'static, str>>>,
+    ) -> Option<T> {
         read.map_err(|reason| self.add(property, reason)).ok()
     }
 

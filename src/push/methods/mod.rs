@@ -88,7 +88,7 @@ pub struct Judges<'a> {
     /// Whether this `p256dh` and `auth`, without padding, are keys (RFC 8291 §7).
     pub are_keys: &'a dyn Fn(&str, &str) -> bool,
     /// What is wrong with a URL, for the client.
-    pub check_url: &'a dyn Fn(&str) -> Result<(), &'static str>,
+    pub check_url: &'a dyn Fn(&str) -> Result<(), String>,
     /// Whether one more may be made now, and a verification sent to its URL; else how long to wait
     /// (§8.6, hostile.md X10). Asked last, once for each that is otherwise sound.
     pub admit: &'a mut dyn FnMut(&Secrets) -> Result<(), Duration>,

@@ -33,11 +33,11 @@ pub(super) fn device_client_id(value: &Value) -> Result<Box<str>, &'static str> 
 /// `url`, checked by `check`.
 pub(super) fn url<'a>(
     value: &'a Value,
-    check: impl Fn(&str) -> Result<(), &'static str>,
-) -> Result<&'a str, &'static str> {
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<&'a str, String> {
     let url = value.as_str().ok_or("a string")?;
     if url.len() > MOST_URL_BYTES {
-        return Err("no more than 2048 octets");
+        return Err("no more than 2048 octets".to_owned());
     }
     check(url).map(|()| url)
 }

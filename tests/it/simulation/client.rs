@@ -181,7 +181,7 @@ impl Client {
         let Some(principal) = world.authenticate(credential, self.user).await else { return };
         let filter = filter(wish);
         let last_event_id = token.as_deref();
-        let wish = Wish { filter: &filter, codec: &RAW, is_live: true, last_event_id };
+        let wish = Wish { filter: &filter, codec: &RAW, last_event_id };
         world.now_sees(credential, &principal);
         let Ok(mut subscriber) = world.hub().subscribe(credential, &principal, &wish) else {
             return;

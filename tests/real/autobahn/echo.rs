@@ -113,7 +113,6 @@ impl Parts {
         let wish = Wish {
             filter: &TypeFilter::only([]),
             codec: encode::codec(deflate),
-            is_live: true,
             last_event_id: None,
         };
         let subscriber = self.hub.subscribe(CredentialKey(0), &self.nobody, &wish).expect("room");

@@ -94,7 +94,9 @@ impl World {
             let judges = Judges {
                 draw: &mut draw,
                 are_keys: &|p256dh, auth| p256dh == "point" && auth == "secret",
-                check_url: &|url| url.starts_with("https://").then_some(()).ok_or("https only"),
+                check_url: &|url| {
+                    url.starts_with("https://").then_some(()).ok_or("https only".into())
+                },
                 admit: &mut admit,
                 created_before: &created_before,
             };

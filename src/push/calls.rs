@@ -1,0 +1,236 @@
+//! Answers calls of `PushSubscription/get` and `/set` (RFC 8620 §7.2.1, §7.2.2): whose subscriptions the
+//! caller's are, what is to be kept, and who serves it from then on. The rules are in [`methods`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use serde_json::{Map, Value};
+
+use super::binding::{Bind, Binding};
+use super::encrypt::Keys;
+use super::methods::error::MethodError;
+use super::methods::{self, Judges, Limits, Terms, get, set};
+use super::registry::Held;
+use super::subscription::{Change, Secrets, Subscription, View};
+use super::target::url::Target;
+use super::{Answer, Call, Caller, Push, serve, today};
+use crate::auth::Principal;
+use crate::clock::Moment;
+use crate::config::PushBind;
+
+/// `maxObjectsInGet` and `maxObjectsInSet` where the Session does not say: what §2 suggests at least.
+const USUAL_OBJECTS: u64 = 500;
+
+impl Push {
+    /// Answers a call (§3.2) of one of our methods.
+    pub async fn call(self: &Arc<Self>, who: &Caller, call: Call<'_>) -> Answer {
+        let answered = match &*call.name {
+            "PushSubscription/get" => {
+                self.get(who, &call.arguments).await.map(|it| (it, Vec::new()))
+            }
+            "PushSubscription/set" => self.set(who, &call).await,
+            _ => Err(MethodError::UnknownMethod),
+        };
+        match answered {
+            Ok((arguments, created)) => Answer { name: call.name, arguments, created },
+            Err(error) => {
+                let arguments = error.to_value();
+                Answer { name: "error".to_owned(), arguments, created: Vec::new() }
+            }
+        }
+    }
+
+    async fn get(
+        &self,
+        who: &Caller,
+        arguments: &Map<String, Value>,
+    ) -> Result<Value, MethodError> {
+        let user = who.principal.identity();
+        let records = self.owned(who, &self.registry.of_user(&user)).await?;
+        let owned: Vec<&Subscription> = records.iter().map(|(_, record)| &**record).collect();
+        // Nothing is made by it, so nothing is bound.
+        let binding = Binding::User(Default::default());
+        let view = View::of(&who.principal);
+        let caller = methods::Caller {
+            binding: &binding,
+            username: &user,
+            view: &view,
+            owned: &owned,
+            of_user: owned.len(),
+        };
+        get::get(arguments, &caller, &self.terms(&self.limits(&who.principal)))
+    }
+
+    async fn set(
+        self: &Arc<Self>,
+        who: &Caller,
+        call: &Call<'_>,
+    ) -> Result<(Value, Vec<(String, String)>), MethodError> {
+        let user = who.principal.identity();
+        let _turn = self.registry.turn(&user).await;
+        let of_user = self.registry.of_user(&user);
+        let records = self.owned(who, &of_user).await?;
+        let owned: Vec<&Subscription> = records.iter().map(|(_, record)| &**record).collect();
+        let creates = call.arguments.get("create").is_some_and(|create| !create.is_null());
+        let binding = match owned.first() {
+            // Another hash of the same password would only take longer to compare.
+            Some(one) => one.owner.clone(),
+            None if creates => self.bind(who, &user).await?,
+            None => Binding::User(Default::default()),
+        };
+        let view = View::of(&who.principal);
+        let caller = methods::Caller {
+            binding: &binding,
+            username: &user,
+            view: &view,
+            owned: &owned,
+            of_user: of_user.len(),
+        };
+        let limits = self.limits(&who.principal);
+        let terms = self.terms(&limits);
+        let judges = Judges {
+            draw: &mut |bytes| rand::fill(bytes),
+            are_keys: &|p256dh, auth| Keys::parse(p256dh, auth).is_ok(),
+            check_url: &|url| {
+                Target::parse(url, &self.policy).map(drop).map_err(|reason| reason.to_string())
+            },
+            admit: &mut |secrets: &Secrets| self.admit(who, secrets),
+            created_before: call.created_before,
+        };
+        let outcome = set::set(&call.arguments, &caller, &terms, judges)?;
+        self.store.apply(outcome.changes.clone()).await.map_err(|error| {
+            tracing::warn!(%error, "a client's PushSubscription cannot be kept: it is told so");
+            MethodError::ServerFail("the proxy cannot write to its store; nothing was changed")
+        })?;
+        let held: BTreeMap<_, _> = records.iter().map(|(held, _)| (held.id, held)).collect();
+        for change in outcome.changes {
+            match change {
+                Change::Create(record) => self.begin(who, &user, record),
+                Change::Update(record) => {
+                    // One that was made by this very call is among the user's by now.
+                    let new =
+                        || self.registry.of_user(&user).into_iter().find(|it| it.id == record.id);
+                    let held = held.get(&record.id).map(|held| Arc::clone(held)).or_else(new);
+                    held.into_iter().for_each(|held| held.replace(Some(Arc::clone(&record))));
+                }
+                Change::Destroy(id) => {
+                    let theirs = self.registry.of_user(&user);
+                    theirs.iter().filter(|it| it.id == id).for_each(|it| it.replace(None));
+                    self.registry.remove(&user, id);
+                }
+            }
+        }
+        let created = outcome.created.into_iter().map(|(made, id)| (made, id.to_string()));
+        Ok((outcome.response, created.collect()))
+    }
+
+    /// Serves a new subscription.
+    fn begin(self: &Arc<Self>, who: &Caller, user: &str, record: Arc<Subscription>) {
+        self.matches.note(who.key, &record.owner, true);
+        let present = self.settings.keep_credentials.then(|| (who.key, Arc::clone(&who.principal)));
+        let held = Held::new(record, present);
+        self.registry.add(user, Arc::clone(&held));
+        serve::spawn(self, held);
+    }
+
+    /// Those of a user's subscriptions that are the caller's (P5).
+    async fn owned(
+        &self,
+        who: &Caller,
+        of_user: &[Arc<Held>],
+    ) -> Result<Vec<(Arc<Held>, Arc<Subscription>)>, MethodError> {
+        let mut owned = Vec::new();
+        for held in of_user {
+            let Some(record) = held.record() else { continue };
+            if self.is_owner(who, &record.owner).await? {
+                owned.push((Arc::clone(held), record));
+            }
+        }
+        Ok(owned)
+    }
+
+    /// Whether a subscription bound so is the caller's.
+    pub(super) async fn is_owner(
+        &self,
+        who: &Caller,
+        binding: &Binding,
+    ) -> Result<bool, MethodError> {
+        if let Some(known) = self.matches.known(who.key, binding) {
+            return Ok(known);
+        }
+        let user = who.principal.identity().into_owned();
+        let (vault, bound) = (Arc::clone(self.store.vault()), binding.clone());
+        let credentials = Arc::clone(&who.principal.credentials);
+        let compare = move || bound.matches(&vault, &credentials, &user);
+        let matches = self.hashed(binding.is_costly(), compare).await?;
+        self.matches.note(who.key, binding, matches);
+        Ok(matches)
+    }
+
+    /// What binds a subscription to the caller's credential.
+    async fn bind(&self, who: &Caller, user: &str) -> Result<Binding, MethodError> {
+        let bind = match self.settings.bind {
+            PushBind::Credential => Bind::Credential,
+            PushBind::User => Bind::User,
+        };
+        let (vault, user) = (Arc::clone(self.store.vault()), user.to_owned());
+        let credentials = Arc::clone(&who.principal.credentials);
+        self.hashed(true, move || Binding::new(&vault, &credentials, &user, bind)).await
+    }
+
+    /// Does what may hash a password, where that holds up nobody else.
+    async fn hashed<T: Send + 'static, E: Send + 'static>(
+        &self,
+        is_costly: bool,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, MethodError> {
+        let failed = MethodError::ServerFail("the proxy has no memory to hash a password");
+        if !is_costly {
+            return work().map_err(|_| failed);
+        }
+        let _place = self.hashing.acquire().await;
+        let done = tokio::task::spawn_blocking(work).await;
+        done.ok().and_then(Result::ok).ok_or(failed)
+    }
+
+    /// Whether the caller may make one more now, and its URL be sent a verification (§8.6, X10).
+    fn admit(&self, who: &Caller, secrets: &Secrets) -> Result<(), std::time::Duration> {
+        // One that cannot be read was refused before.
+        let Ok(target) = Target::parse(&secrets.url, &self.policy) else { return Ok(()) };
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = rates.admit(who.key, who.principal.id, target.host_key(), Moment::now());
+        if admitted.is_err() {
+            self.metrics.push_rate_limited.inc();
+        }
+        admitted
+    }
+
+    fn limits(&self, principal: &Principal) -> Limits {
+        let objects = |stated: Option<u64>| {
+            usize::try_from(stated.unwrap_or(USUAL_OBJECTS)).unwrap_or(usize::MAX)
+        };
+        Limits::new(
+            objects(principal.limits.max_objects_in_get),
+            objects(principal.limits.max_objects_in_set),
+            self.settings.subscriptions_per_user,
+            self.settings.expires_max,
+        )
+    }
+
+    fn terms<'a>(&'a self, limits: &'a Limits) -> Terms<'a> {
+        let vapid = self.keys.current_id();
+        Terms { now: today(), limits, vault: self.store.vault(), vapid }
+    }
+}
+
+impl View {
+    /// What is remembered of who is there.
+    pub(super) fn of(principal: &Principal) -> Self {
+        let accounts = principal.accounts.iter();
+        Self {
+            accounts: accounts.map(|(id, access)| (id.clone(), access.clone())).collect(),
+            api_path: principal.api_path.as_str().into(),
+            host: principal.credentials.host().map(Into::into),
+        }
+    }
+}

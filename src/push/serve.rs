@@ -1,0 +1,395 @@
+//! Serves one subscription, from its verification to its end (RFC 8620 §7.2): a task each, which holds
+//! little while there is nothing to send.
+//!
+//! ```text
+//! made ──► verification sent, once ──► code shown by the client ──► told of changes ──► expired, destroyed,
+//!   └───────── not verified in time, or refused ──────────┴──────────── gone, refused ───────► erased (P11)
+//! ```
+//!
+//! The hub has it as a subscriber like any stream: with the credential that is at hand, or as somebody who
+//! is absent. What it is given but its push service has not taken stays pending here, merged; the resume
+//! token of what was taken is kept, so that nothing is lost over a restart.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::attempts::{Attempts, Verdict};
+use super::message::{Changed, parts};
+use super::registry::Held;
+use super::subscription::{Subscription, SubscriptionId};
+use super::target::post::Urgency;
+use super::{Push, message, today};
+use crate::auth::{Absentee, CredentialKey, Principal};
+use crate::clock::{self, Moment};
+use crate::drain::Phase;
+use crate::hub::{Pending, Subscriber, Wish};
+use crate::push::encrypt::MAX_PLAINTEXT;
+use crate::state::types::TypeFilter;
+
+/// How long a new subscriber waits to know from what states it starts.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Octets below which no message is cut further, whatever a push service says.
+const SHORTEST: usize = 512;
+
+/// Pause before what could not be written to the store is tried again.
+const WRITE_PAUSE: Duration = Duration::from_secs(30);
+
+/// Why a subscription ends, other than by its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum End {
+    #[error("it expired")]
+    Expired,
+    #[error("it was not verified in time")]
+    Unverified,
+    #[error("its verification was refused")]
+    VerificationRefused,
+    #[error("its push service says that it is gone")]
+    Gone,
+    #[error("the credential it was made with is refused")]
+    CredentialRefused,
+}
+
+impl End {
+    /// The metric's label.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Unverified => "unverified",
+            Self::VerificationRefused => "verification_refused",
+            Self::Gone => "gone",
+            Self::CredentialRefused => "credential_refused",
+        }
+    }
+}
+
+/// Serves `held` until it ends or the process does.
+pub(super) fn spawn(push: &Arc<Push>, held: Arc<Held>) {
+    let push = Arc::clone(push);
+    push.wiring.drain.clone().spawn(async move {
+        let drain = push.wiring.drain.clone();
+        tokio::select! {
+            () = drain.reached(Phase::Draining) => {}
+            () = serve(&push, &held) => {}
+        }
+    });
+}
+
+async fn serve(push: &Arc<Push>, held: &Held) {
+    let mut delivery: Option<Delivery> = None;
+    while let Some(record) = held.record() {
+        let expires = instant(record.expires.0);
+        let work = async {
+            if record.is_verified {
+                let delivery = delivery.get_or_insert_with(|| Delivery::of(&record));
+                Box::pin(delivery.deliver(push, held, &record)).await
+            } else {
+                Box::pin(verify(push, held, &record)).await
+            }
+        };
+        let ended = match timeout_at(expires, work).await {
+            Ok(worked) => worked,
+            Err(_) if record.is_live(today()) => Ok(()),
+            Err(_) => Err(End::Expired),
+        };
+        if let Err(end) = ended {
+            push.end(held, &record, end).await;
+        }
+    }
+}
+
+/// Sends the verification, if that was not done, and waits for the code to be shown (§7.2.2, P9).
+async fn verify(push: &Push, held: &Held, record: &Subscription) -> Result<(), End> {
+    let deadline = record.created.after(push.settings.verify_timeout);
+    let waiting = async {
+        if record.verification_sent.is_none() {
+            push.verify(held, record).await?;
+        }
+        held.changed().await;
+        Ok(())
+    };
+    timeout_at(instant(deadline.0), waiting).await.unwrap_or(Err(End::Unverified))
+}
+
+impl Push {
+    /// Gets the verification to the push service. One that it refuses is not sent again (RFC 9749 §5).
+    async fn verify(&self, held: &Held, record: &Subscription) -> Result<(), End> {
+        let Ok(sendable) = self.sendable(record) else { return Err(End::VerificationRefused) };
+        let message = message::verification(record.id, &sendable.verification_code);
+        let mut attempts = Attempts::default();
+        loop {
+            let outcome = self.send(&sendable, &message, Urgency::High, None).await;
+            match attempts.judge(outcome, &self.attempts, rand::random()) {
+                Verdict::Given => break,
+                Verdict::Again(pause) => tokio::time::sleep(pause).await,
+                Verdict::Gone | Verdict::Shrink | Verdict::Useless(_) => {
+                    tracing::info!(
+                        subscription = %record.id,
+                        target = ?sendable.target,
+                        ?outcome,
+                        "the verification of a PushSubscription was refused: it is destroyed"
+                    );
+                    return Err(End::VerificationRefused);
+                }
+            }
+        }
+        self.metrics.push_verifications.inc();
+        self.amend(held, |record| record.verification_sent = Some(today())).await;
+        Ok(())
+    }
+
+    /// Changes the record of a subscription, if there still is one. What the store cannot take now is
+    /// good for this process all the same.
+    pub(super) async fn amend(&self, held: &Held, change: impl FnOnce(&mut Subscription)) {
+        let Some(user) = held.record().map(|record| record.username.clone()) else { return };
+        let _turn = self.registry.turn(&user).await;
+        let Some(record) = held.record() else { return };
+        let mut record = Subscription::clone(&record);
+        change(&mut record);
+        let record = Arc::new(record);
+        if let Err(error) = self.store.apply(vec![super::Change::Update(Arc::clone(&record))]).await
+        {
+            tracing::warn!(%error, "a PushSubscription's record cannot be written");
+        }
+        held.replace(Some(record));
+    }
+
+    /// Ends a subscription and erases what is known of it.
+    async fn end(&self, held: &Held, record: &Subscription, end: End) {
+        let _turn = self.registry.turn(&record.username).await;
+        if held.record().is_none() {
+            return;
+        }
+        tracing::debug!(subscription = %record.id, reason = %end, "a PushSubscription ends");
+        self.metrics.push_ended.get_or_create(&[("why", end.label())]).inc();
+        held.replace(None);
+        self.registry.remove(&record.username, record.id);
+        while let Err(error) = self.store.apply(vec![super::Change::Destroy(record.id)]).await {
+            tracing::warn!(%error, "a PushSubscription that ended cannot be erased; trying again");
+            tokio::time::sleep(WRITE_PAUSE).await;
+        }
+    }
+}
+
+/// What the hub has to say.
+enum Heard {
+    News(Changed, String),
+    Revoked,
+}
+
+/// Brings changes to one subscription's push service.
+struct Delivery {
+    id: SubscriptionId,
+    /// Taken from the hub and not by the push service yet.
+    pending: Changed,
+    /// The resume token of all that was taken from the hub.
+    token: String,
+    attempts: Attempts,
+    /// The longest message its push service takes.
+    longest: usize,
+    /// No sooner goes the next message.
+    not_before: Moment,
+}
+
+impl Delivery {
+    fn of(record: &Subscription) -> Self {
+        Self {
+            id: record.id,
+            pending: Changed::new(),
+            token: record.given.to_string(),
+            attempts: Attempts::default(),
+            longest: MAX_PLAINTEXT,
+            not_before: Moment::default(),
+        }
+    }
+
+    /// Tells of changes until something about the subscription changes, or it ends.
+    async fn deliver(
+        &mut self,
+        push: &Arc<Push>,
+        held: &Held,
+        record: &Subscription,
+    ) -> Result<(), End> {
+        if record.disabled.is_some() {
+            held.changed().await;
+            return Ok(());
+        }
+        let mut subscriber = self.subscribe(push, held, record);
+        if self.token.is_empty() {
+            // It is owed what changes from now on, over a restart, too.
+            tokio::select! {
+                () = held.changed() => return Ok(()),
+                () = subscriber.settle(PATIENCE) => {}
+            }
+            if let Some(token) = subscriber.token() {
+                self.keep(push, token);
+            }
+        }
+        push.note_view(held, &subscriber).await;
+        loop {
+            let due = (!self.pending.is_empty()).then(|| self.not_before.instant());
+            tokio::select! {
+                biased;
+                () = held.changed() => return Ok(()),
+                heard = hear(&mut subscriber) => match heard {
+                    Heard::News(changed, token) => self.merge(changed, token),
+                    Heard::Revoked => return push.refused(held, record, &subscriber),
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    tokio::select! {
+                        () = held.changed() => return Ok(()),
+                        sent = self.send(push, held, record) => sent?,
+                    }
+                }
+            }
+        }
+    }
+
+    fn subscribe(&self, push: &Push, held: &Held, record: &Subscription) -> Subscriber {
+        let (key, principal) = held.present().unwrap_or_else(|| absent(push, record));
+        let filter = match &record.types {
+            None => TypeFilter::All,
+            Some(types) => TypeFilter::only(types.iter().cloned()),
+        };
+        let last_event_id = (!self.token.is_empty()).then_some(&*self.token);
+        let wish = Wish { filter: &filter, codec: &super::CODEC, last_event_id };
+        push.wiring.hub.subscribe_absent(key, &principal, &wish)
+    }
+
+    fn merge(&mut self, changed: Changed, token: String) {
+        for (account, types) in changed {
+            self.pending.entry(account).or_default().extend(types);
+        }
+        self.token = token;
+    }
+
+    /// Sends what is pending, in as many messages as it takes.
+    async fn send(&mut self, push: &Push, held: &Held, record: &Subscription) -> Result<(), End> {
+        let sendable = match push.sendable(record) {
+            Ok(sendable) => sendable,
+            Err(unsendable) => {
+                self.disable(push, held, &unsendable).await;
+                return Ok(());
+            }
+        };
+        while !self.pending.is_empty() {
+            for part in parts(self.id, &self.pending, self.longest) {
+                if let Err(wait) = push.may_send(&sendable) {
+                    // Those that wait for the same host do not come back in one moment.
+                    self.not_before = Moment::now().after(clock::jittered(wait, 0.2));
+                    return Ok(());
+                }
+                let outcome =
+                    push.send(&sendable, &part.json, part.urgency, Some(part.topic)).await;
+                match self.attempts.judge(outcome, &push.attempts, rand::random()) {
+                    Verdict::Given => self.given(&part.states),
+                    Verdict::Gone => return Err(End::Gone),
+                    Verdict::Again(pause) => {
+                        self.not_before = Moment::now().after(pause);
+                        return Ok(());
+                    }
+                    Verdict::Shrink if self.longest > SHORTEST => {
+                        self.longest = (self.longest / 2).max(SHORTEST);
+                        break;
+                    }
+                    Verdict::Shrink => {
+                        self.disable(push, held, &"its push service takes no message").await;
+                        return Ok(());
+                    }
+                    Verdict::Useless(reason) => {
+                        self.disable(push, held, &reason).await;
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.not_before = Moment::now().after(push.settings.throttle);
+        let token = std::mem::take(&mut self.token);
+        self.keep(push, token);
+        Ok(())
+    }
+
+    /// The push service has taken these.
+    fn given(&mut self, states: &[(crate::jmap::id::AccountId, crate::jmap::id::DataType)]) {
+        for (account, name) in states {
+            if let Some(types) = self.pending.get_mut(account) {
+                types.remove(name);
+                if types.is_empty() {
+                    self.pending.remove(account);
+                }
+            }
+        }
+    }
+
+    /// Keeps the token of what was given, over a restart, too.
+    fn keep(&mut self, push: &Push, token: String) {
+        push.store.note_given(self.id, &token);
+        self.token = token;
+    }
+
+    /// Stops sending until its client changes something.
+    async fn disable(&self, push: &Push, held: &Held, reason: &impl std::fmt::Display) {
+        tracing::warn!(
+            subscription = %self.id,
+            %reason,
+            "nothing more is sent to a PushSubscription until its client changes it"
+        );
+        push.amend(held, |record| record.disabled = Some(reason.to_string().into())).await;
+    }
+}
+
+/// Waits for the hub to have something to say.
+///
+/// Cancel safety: nothing is taken before it is returned.
+async fn hear(subscriber: &mut Subscriber) -> Heard {
+    poll_fn(|cx| {
+        subscriber.wake().register(cx);
+        if subscriber.wake().is_revoked() {
+            return Poll::Ready(Heard::Revoked);
+        }
+        match subscriber.take_with(own) {
+            Some((changed, token)) => Poll::Ready(Heard::News(changed, token)),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// What is pending, to be kept.
+fn own(pending: &Pending<'_>) -> (Changed, String) {
+    let mut changed = Changed::new();
+    for (account, types) in &pending.changed {
+        let types = types.iter().map(|(name, state)| ((*name).clone(), (*state).clone()));
+        changed.insert((*account).clone(), types.collect());
+    }
+    (changed, pending.token.clone())
+}
+
+/// Its owner, of whom no credential is at hand.
+fn absent(push: &Push, record: &Subscription) -> (CredentialKey, Arc<Principal>) {
+    let accounts = record.view.accounts.iter();
+    let accounts = accounts
+        .map(|(id, access)| (id.clone(), access.is_personal, access.capabilities.to_vec()))
+        .collect();
+    // What stands for a user name that is empty begins so.
+    let username = if record.username.starts_with('\0') { "" } else { &record.username };
+    let who = Absentee {
+        username,
+        accounts,
+        api_path: &record.view.api_path,
+        host: record.view.host.as_deref(),
+    };
+    push.wiring.authority.absent(&record.id.to_string(), who)
+}
+
+/// A moment of the wall clock, which may be set while we wait: nothing here waits for longer than a day
+/// without looking again.
+fn instant(date: i64) -> Instant {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let left = u64::try_from(date).map(Duration::from_secs).unwrap_or_default();
+    Instant::now() + left.saturating_sub(clock::wall()).min(DAY)
+}
