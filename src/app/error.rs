@@ -15,6 +15,9 @@ pub enum Error {
     /// `redis.url` is nothing that can be connected to.
     #[error("read redis.url")]
     Redis(#[from] crate::redis::address::Error),
+    /// `PushSubscription` cannot be served.
+    #[error("set up PushSubscription")]
+    Push(#[from] crate::push::Error),
     /// A part has panicked, and clients would be left stale without a word.
     #[error("a task of the proxy has panicked")]
     Panicked(#[source] tokio::task::JoinError),

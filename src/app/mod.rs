@@ -9,6 +9,7 @@ mod error;
 mod limits;
 mod notices;
 mod probing;
+mod pushing;
 mod service;
 
 pub use demo::demo;
@@ -47,6 +48,7 @@ use crate::jmap::session::Session;
 use crate::notify::queue::{Outbox, queue};
 use crate::notify::{self, ear::Ear};
 use crate::probe::{Handle, Prober};
+use crate::push::{self, Push, Restored};
 use crate::redis::Commands;
 use crate::relay::{self, Relay};
 use crate::session::Sessions;
@@ -72,6 +74,7 @@ pub struct Running {
     upstream: Arc<Upstream>,
     hub: Arc<Hub>,
     engine: Arc<Engine>,
+    push: Option<Arc<Push>>,
     drain: Drain,
     config: Config,
     background: JoinSet<()>,
@@ -94,8 +97,11 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let permits = Arc::new(Semaphore::new(room.connections));
     let outward = upstream::Room::new(Arc::clone(&permits), room.kept);
     let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health), &outward)?);
-    let parts = Parts::new(&config, &upstream, room.streams, &drain, &metrics);
+    let (parts, restored) = Parts::new(&config, &upstream, room.streams, &drain, &metrics)?;
     let mut background = JoinSet::new();
+    if let (Some(push), Some(restored)) = (&parts.push, restored) {
+        background.spawn(Arc::clone(push).run(restored));
+    }
     let (ear, prober, redis) = parts.start(&mut background, &config, &health, &metrics)?;
     let admin = Arc::new(Admin {
         health: Arc::clone(&health),
@@ -120,7 +126,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
     }
     let [by_http, by_cyrus] = doors::sources(&config.notify, doors.notify, &ear, &health, &drain)?;
     let asides = [side_doors(&admin, doors.admin, doors.probes)?, by_http, by_cyrus];
-    let Parts { hub, engine, .. } = parts;
+    let Parts { hub, engine, push, .. } = parts;
     let (streams, descriptors) = (room.streams, room.descriptors);
     Ok(Running {
         addresses,
@@ -132,6 +138,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
         upstream,
         hub,
         engine,
+        push,
         drain,
         config,
         background,
@@ -145,6 +152,7 @@ struct Parts {
     authority: Arc<Authority>,
     hub: Arc<Hub>,
     engine: Arc<Engine>,
+    push: Option<Arc<Push>>,
     drain: Drain,
 }
 
@@ -155,7 +163,7 @@ impl Parts {
         streams: usize,
         drain: &Drain,
         metrics: &Metrics,
-    ) -> Self {
+    ) -> Result<(Self, Option<Restored>), push::Error> {
         let authority = Authority::new(
             Arc::clone(upstream),
             config.auth.clone(),
@@ -170,8 +178,17 @@ impl Parts {
         });
         let event_source = config.event_source.clone();
         let engine = Engine::new(event_source, streams, drain.clone(), metrics.clone());
-        let (upstream, authority) = (Arc::clone(upstream), Arc::new(authority));
-        Self { upstream, authority, hub, engine, drain: drain.clone() }
+        let (upstream, authority, drain) =
+            (Arc::clone(upstream), Arc::new(authority), drain.clone());
+        let wiring = push::Wiring {
+            upstream: Arc::clone(&upstream),
+            authority: Arc::clone(&authority),
+            hub: Arc::clone(&hub),
+            drain: drain.clone(),
+        };
+        let opened = Push::open(config, wiring, metrics.clone(), pushing::policy(config))?;
+        let (push, restored) = opened.unzip();
+        Ok((Self { upstream, authority, hub, engine, push, drain }, restored))
     }
 
     /// Starts what runs all the while: prober, notifications, timers, revalidation.
@@ -182,7 +199,7 @@ impl Parts {
         health: &Arc<Health>,
         metrics: &Metrics,
     ) -> Result<(Ear, Handle, Option<Commands>), Error> {
-        let Self { upstream, authority, hub, engine, drain } = self;
+        let Self { upstream, authority, hub, engine, drain, .. } = self;
         let (prober, asked) =
             Prober::new(&config.probe, drain.clone(), metrics.clone(), Arc::clone(health));
         background.spawn(probing::feed(Arc::clone(hub), asked.clone()));
@@ -225,7 +242,7 @@ impl Parts {
         prober: Handle,
         redis: Option<Commands>,
     ) -> Dispatch {
-        let Self { upstream, authority, hub, engine, drain } = self;
+        let Self { upstream, authority, hub, engine, push, drain } = self;
         let wiring = calls::Wiring {
             upstream: Arc::clone(upstream),
             authority: Arc::clone(authority),
@@ -244,7 +261,12 @@ impl Parts {
             router: Router::new(config),
             cors: Cors::new(config.cors.clone()),
             redirects: Redirects::new(&config.upstream.addresses),
-            sessions: Sessions::new(config, Arc::clone(upstream), Arc::clone(authority)),
+            sessions: Sessions::new(
+                config,
+                Arc::clone(upstream),
+                Arc::clone(authority),
+                push.clone(),
+            ),
             calls,
             web_sockets,
             event_sources: EventSources::new(h, a, e, config.event_source.clone()),
@@ -302,6 +324,9 @@ impl Running {
         // What is left needs only to be polled once more.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.drain.idle()).await;
         self.background.shutdown().await;
+        if let Some(push) = &self.push {
+            push.close().await;
+        }
         for thread in self.asides.into_iter().flatten() {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }

@@ -29,6 +29,7 @@ use crate::http::headers::clean_response;
 use crate::http::{Body, reply};
 use crate::jmap::session::Session;
 use crate::jmap::url::{authority_of, is_among, path_of};
+use crate::push::Push;
 use crate::upstream::{Fetched, Upstream};
 
 /// The query of our `eventSourceUrl`: exactly these names (S3, T-SSE-1, T-SSE-3).
@@ -55,11 +56,13 @@ pub struct Sessions {
     web_socket_path: String,
     tickets_path: Option<String>,
     push: UpstreamPush,
+    /// Who owns `PushSubscription`, if that may be us.
+    subscriptions: Option<Arc<Push>>,
     session_size: usize,
     /// The most that we take as one API request.
     request_memory: usize,
-    /// The suffix given last, and for which origin: nearly always the next one too.
-    last_suffix: ArcSwapOption<(Box<str>, Arc<str>)>,
+    /// The suffix given last, for which origin and whether with VAPID: nearly always the next one too.
+    last_suffix: ArcSwapOption<(Box<str>, bool, Arc<str>)>,
     /// A foreign URL is warned of once,
     warned: AtomicBool,
     /// and so is an API on a host that may be foreign,
@@ -71,7 +74,12 @@ pub struct Sessions {
 impl Sessions {
     /// Reads what it needs of the settings.
     #[must_use]
-    pub fn new(config: &Config, upstream: Arc<Upstream>, authority: Arc<Authority>) -> Self {
+    pub fn new(
+        config: &Config,
+        upstream: Arc<Upstream>,
+        authority: Arc<Authority>,
+        subscriptions: Option<Arc<Push>>,
+    ) -> Self {
         let public = config.downstream.public_url.as_ref();
         Self {
             upstream,
@@ -81,6 +89,7 @@ impl Sessions {
             web_socket_path: config.websocket.path.clone(),
             tickets_path: config.tickets().map(|tickets| tickets.path.clone()),
             push: config.upstream.push,
+            subscriptions,
             session_size: config.limits.session_size,
             request_memory: config.limits.request_memory,
             last_suffix: ArcSwapOption::empty(),
@@ -101,22 +110,26 @@ impl Sessions {
     /// every replica that is configured alike.
     #[must_use]
     pub fn suffix(&self, public_origin: &str) -> Arc<str> {
+        let vapid = self.subscriptions.as_ref().and_then(|push| push.offered());
+        let is_same = |(origin, has_vapid, _): &&(Box<str>, bool, _)| {
+            **origin == *public_origin && *has_vapid == vapid.is_some()
+        };
         let last = self.last_suffix.load();
-        if let Some((_, suffix)) = last.as_deref().filter(|(origin, _)| **origin == *public_origin)
-        {
+        if let Some((_, _, suffix)) = last.as_deref().filter(is_same) {
             return Arc::clone(suffix);
         }
-        let suffix: Arc<str> = self.fingerprint(public_origin).into();
-        self.last_suffix.store(Some(Arc::new((public_origin.into(), Arc::clone(&suffix)))));
+        let suffix: Arc<str> = self.fingerprint(public_origin, vapid).into();
+        let given = (public_origin.into(), vapid.is_some(), Arc::clone(&suffix));
+        self.last_suffix.store(Some(Arc::new(given)));
         suffix
     }
 
-    fn fingerprint(&self, public_origin: &str) -> String {
+    fn fingerprint(&self, public_origin: &str, vapid: Option<&str>) -> String {
         let Self { event_source_path, web_socket_path, tickets_path, .. } = self;
         let Self { push, request_memory, .. } = self;
         let added = format!(
             "{public_origin}\n{event_source_path}\n{web_socket_path}\n{tickets_path:?}\n{push:?}\n\
-             {request_memory}"
+             {request_memory}\n{vapid:?}"
         );
         let hash = digest(&SHA256, added.as_bytes());
         hash.as_ref().iter().take(3).fold("-p".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
@@ -139,18 +152,37 @@ impl Sessions {
         headers.remove(ACCEPT_ENCODING);
         let fetched = self.upstream.fetch_session(path, &headers, self.session_size).await;
         match fetched {
-            Ok(fetched) => self.answer(&headers, fetched, origin),
+            Ok(fetched) => {
+                // Before the suffix is made, which says whether we offer it.
+                let session =
+                    (fetched.status == StatusCode::OK).then(|| Session::parse(&fetched.body));
+                let vapid = match (&self.subscriptions, &session) {
+                    (Some(push), Some(Ok(session))) => {
+                        push.offer(session, &fetched.path, &headers).await
+                    }
+                    _ => None,
+                };
+                match session {
+                    Some(Ok(session)) => self.answer(&headers, fetched, &session, vapid, origin),
+                    _ => self.refuse(&headers, fetched),
+                }
+            }
             Err(failure) => failure.response(),
         }
     }
 
-    /// What upstream said, rewritten if it is a Session.
-    fn answer(&self, asked: &HeaderMap, fetched: Fetched, origin: &Origin) -> Response<Body> {
+    /// Upstream's Session, rewritten.
+    fn answer(
+        &self,
+        asked: &HeaderMap,
+        fetched: Fetched,
+        session: &Session,
+        vapid: Option<&str>,
+        origin: &Origin,
+    ) -> Response<Body> {
         let public_origin = self.public_origin(origin);
         let suffix = self.suffix(&public_origin);
         let event_source = format!("{}{EVENT_SOURCE_QUERY}", self.event_source_path);
-        let session = (fetched.status == StatusCode::OK).then(|| Session::parse(&fetched.body));
-        let Some(Ok(session)) = session else { return self.refuse(asked, fetched) };
         let asked_for = asked.get(HOST).and_then(|host| host.to_str().ok());
         let named = [asked_for, authority_of(&public_origin), Some(&*origin.authority)];
         let mut authorities: Vec<&str> =
@@ -176,13 +208,14 @@ impl Sessions {
             event_source: ours.then_some(&event_source),
             web_socket: ours.then_some(&self.web_socket_path),
             tickets: self.tickets_path.as_deref(),
+            vapid,
             max_size_request: self.request_memory,
             state_suffix: &suffix,
         };
         let Ok(rewritten) = rewrite(&fetched.body, &edits) else {
             return self.refuse(asked, fetched);
         };
-        self.authority.learn(asked, &session, &fetched.path);
+        self.authority.learn(asked, session, &fetched.path);
         if !rewritten.foreign.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 urls = ?rewritten.foreign,

@@ -8,12 +8,16 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use crate::jmap::capability::{CORE, TICKETS, WEBSOCKET};
+use crate::jmap::capability::{CORE, TICKETS, VAPID, WEBSOCKET};
 use crate::jmap::object::{Member, json_string, members, offset, splice};
 use crate::jmap::url::{authority_of, is_among, path_of};
 
 /// Where tickets are given out, and below what they are revoked.
 const TICKET_ENDPOINTS: [&str; 2] = ["generationEndpoint", "revocationEndpoint"];
+
+/// What stands among the capabilities of the server, and in the user's own account.
+const OF_THE_SERVER: [&str; 3] = [WEBSOCKET, TICKETS, VAPID];
+const OF_AN_ACCOUNT: [&str; 2] = [WEBSOCKET, TICKETS];
 
 /// What is put into a Session.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +34,8 @@ pub struct Edits<'a> {
     pub web_socket: Option<&'a str>,
     /// Path at which we give out tickets; `None` where we do not.
     pub tickets: Option<&'a str>,
+    /// The key by which we push (RFC 9749 §3); `None` leaves upstream's.
+    pub vapid: Option<&'a str>,
     /// The most octets that we take as one API request (S7).
     pub max_size_request: usize,
     /// Appended to `state`, see [`super::Sessions::suffix`].
@@ -78,7 +84,7 @@ pub fn rewrite(body: &[u8], edits: &Edits<'_>) -> Result<Rewritten, NotASession>
                 splices.push((quote..quote, edits.state_suffix.to_owned()));
             }
             "capabilities" => {
-                let edited = edits.capabilities(value, true, &mut foreign);
+                let edited = edits.capabilities(value, &OF_THE_SERVER, &mut foreign);
                 splices.extend(edited.map(|text| (range, text)));
             }
             "accounts" => splices.extend(edits.accounts(value).map(|text| (range, text))),
@@ -110,12 +116,12 @@ impl Edits<'_> {
         Some(format!("{origin}{path}"))
     }
 
-    /// `capabilities` with what is ours to say in it, `None` to leave it as it is. `adds`: what upstream
-    /// does not say, too.
+    /// `capabilities` with what is ours to say in it, `None` to leave it as it is. `adds`: which of it is
+    /// said where upstream does not.
     fn capabilities(
         &self,
         value: &RawValue,
-        adds: bool,
+        adds: &[&str],
         foreign: &mut Vec<String>,
     ) -> Option<String> {
         let text = value.get();
@@ -152,7 +158,7 @@ impl Edits<'_> {
             done = end;
         }
         let is_missing = |name: &str| members.iter().all(|member| member.name != name);
-        for (name, ours) in own.iter().filter(|(name, _)| adds && is_missing(name)) {
+        for (name, ours) in own.iter().filter(|(name, _)| adds.contains(name) && is_missing(name)) {
             let Some(ours) = ours else { continue };
             let comma = if std::mem::take(&mut is_first) { "" } else { "," };
             splices.push((done..done, format!("{comma}{}:{ours}", json_string(name))));
@@ -162,8 +168,10 @@ impl Edits<'_> {
 
     /// What we say in the place of upstream when its push is replaced (D14); `None` says nothing.
     fn own(&self) -> Vec<(&'static str, Option<String>)> {
+        let key = |key| format!("{{\"applicationServerKey\":{}}}", json_string(key));
+        let vapid = self.vapid.map(|vapid| (VAPID, Some(key(vapid))));
         if self.event_source.is_none() {
-            return Vec::new();
+            return vapid.into_iter().collect();
         }
         let tickets = self.tickets.map(|path| {
             let url = json_string(&format!("{}{path}", self.public_origin));
@@ -175,7 +183,7 @@ impl Edits<'_> {
             // RFC 8887 §3, W1.
             format!("{{\"url\":{},\"supportsPush\":true}}", json_string(&url))
         });
-        vec![(WEBSOCKET, web_socket), (TICKETS, tickets)]
+        [(WEBSOCKET, web_socket), (TICKETS, tickets)].into_iter().chain(vapid).collect()
     }
 
     /// `accounts`, `None` to leave it as it is. Linagora's clients look for capabilities of the whole server
@@ -189,7 +197,8 @@ impl Edits<'_> {
             let is_own = find("isPersonal").is_some_and(|own| own.value.get() == "true");
             // Foreign URLs are told of once, where they stand for the whole server.
             let edited = find("accountCapabilities").and_then(|Member { value, .. }| {
-                let edited = self.capabilities(value, is_own, &mut Vec::new())?;
+                let adds = if is_own { &OF_AN_ACCOUNT[..] } else { &[] };
+                let edited = self.capabilities(value, adds, &mut Vec::new())?;
                 Some((offset(text, value.get()), edited))
             });
             splices.extend(edited);
@@ -259,6 +268,7 @@ mod tests {
             event_source: Some("/es?types={types}&closeafter={closeafter}&ping={ping}"),
             web_socket: Some("/ws/"),
             tickets: None,
+            vapid: None,
             max_size_request: 1000,
             state_suffix: "-p1",
         }
