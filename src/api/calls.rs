@@ -8,24 +8,26 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::Changes;
+use super::caller::{Caller, Written};
 use super::memory::{Held, Memory, Unread};
 use super::request::without_own_capabilities;
 use super::tap::Tap;
 use super::turns::{Turn, Turns};
-use super::{Changes, Verdict, facts};
-use crate::auth::{Authority, CredentialKey, Credentials, Principal};
+use crate::auth::{Authority, CredentialKey, Credentials, Principal, Refusal};
 use crate::clock::Moment;
 use crate::config::{Config, Limits, UpstreamPush};
 use crate::http::body::BodyError;
 use crate::http::decode::{DecodeError, decode};
 use crate::http::headers::clean_response;
 use crate::http::{Body, reply};
-use crate::hub::{Hub, Observed, Seen};
-use crate::jmap::id::AccountId;
+use crate::hub::Hub;
 use crate::jmap::problem::Problem;
-use crate::probe::{Handle, Passed};
+use crate::probe::Handle;
+use crate::push::{self, Push};
 use crate::upstream::{Failure, Upstream};
 
 /// `limit` of §3.6.1.
@@ -46,16 +48,20 @@ pub struct Wiring {
     pub hub: Arc<Hub>,
     /// Is told that upstream answers.
     pub prober: Handle,
+    /// Answers calls of `PushSubscription`, if that is ours.
+    pub push: Option<Arc<Push>>,
 }
 
 /// Everything an API request needs.
 pub struct Calls {
-    wiring: Wiring,
+    pub(super) wiring: Wiring,
     limits: Limits,
     memory: Arc<Memory>,
-    /// Where responses over WebSockets are held: apart, for a client that takes its responses slowly
-    /// must not keep others from asking.
-    answers: Memory,
+    /// Where responses that are needed whole are held, over WebSockets and of batches: apart, for a
+    /// client that takes its responses slowly must not keep others from asking.
+    pub(super) answers: Memory,
+    /// The largest of them.
+    pub(super) answer_size: usize,
     turns: Arc<Turns>,
     /// Whether we have capabilities that upstream knows nothing of.
     has_own: bool,
@@ -63,12 +69,22 @@ pub struct Calls {
 
 /// Who makes a request.
 #[derive(Debug)]
-pub struct Asking {
+struct Asking {
     /// By what they authenticate.
-    pub key: Option<CredentialKey>,
+    key: Option<CredentialKey>,
     /// Who that is, as far as is known.
-    pub principal: Option<Arc<Principal>>,
+    principal: Option<Arc<Principal>>,
+    /// Upstream was asked for this request, or lately.
+    is_authenticated: bool,
+    client: Option<IpAddr>,
     turn: Option<Turn>,
+}
+
+/// What was read of a request.
+struct Scanned {
+    written: Written,
+    /// Its body, decoded, if it calls methods that may be ours.
+    own: Option<Bytes>,
 }
 
 impl Calls {
@@ -80,7 +96,8 @@ impl Calls {
         let memory = Arc::new(Memory::new(limits.request_memory, patience));
         let answers = Memory::new(config.websocket.memory, patience);
         let has_own = config.upstream.push != UpstreamPush::Passthrough;
-        Self { wiring, limits, memory, answers, turns: Arc::default(), has_own }
+        let answer_size = config.websocket.response_size;
+        Self { wiring, limits, memory, answers, answer_size, turns: Arc::default(), has_own }
     }
 
     /// Where requests are held.
@@ -97,9 +114,14 @@ impl Calls {
         limit.unwrap_or(self.limits.request_size).min(self.limits.request_memory)
     }
 
-    /// Answers an API request whose headers are ready to be sent on. `suffix` goes behind the
-    /// response's `sessionState`.
-    pub async fn serve(&self, request: Request<Body>, suffix: Arc<str>) -> Response<Body> {
+    /// Answers an API request whose headers are ready to be sent on, of a client at this address.
+    /// `suffix` goes behind the response's `sessionState`.
+    pub async fn serve(
+        &self,
+        request: Request<Body>,
+        client: Option<IpAddr>,
+        suffix: Arc<str>,
+    ) -> Response<Body> {
         let authority = &self.wiring.authority;
         let key = authority.key(request.headers());
         let principal = key.and_then(|key| authority.known(key));
@@ -108,8 +130,15 @@ impl Calls {
             Ok(held) => held,
             Err(refused) => return *refused,
         };
-        let turn = principal.as_ref().map(|principal| self.turns.count(principal.id));
-        self.exchange(parts, held, Asking { key, principal, turn }, suffix).await
+        let mut asking = Asking { key, principal, is_authenticated: false, client, turn: None };
+        // Unpacking is work, which nobody gets us to do unless upstream knows them. Where that cannot be
+        // found out, upstream says why.
+        let is_packed = parts.headers.contains_key(CONTENT_ENCODING);
+        if key.is_some() && asking.principal.is_none() && is_packed && self.wiring.push.is_some() {
+            let _ = self.authenticate(&parts.headers, &mut asking).await;
+        }
+        asking.turn = asking.principal.as_ref().map(|principal| self.turns.count(principal.id));
+        self.exchange(parts, held, asking, suffix).await
     }
 
     /// Answers a request that came whole, over a WebSocket: once its user may have one more under
@@ -127,7 +156,8 @@ impl Calls {
         let most = principal.limits.max_concurrent_requests.unwrap_or(USUAL_CONCURRENCY).max(1);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let turn = Some(self.turns.wait(principal.id, most).await);
-        let asking = Asking { key: Some(key), principal: Some(principal), turn };
+        let (key, principal) = (Some(key), Some(principal));
+        let asking = Asking { key, principal, is_authenticated: true, client: None, turn };
         let response = self.exchange(parts, held, asking, suffix).await;
         let status = response.status();
         Ok((status, self.answers.read(response.into_body(), limit).await?))
@@ -137,34 +167,77 @@ impl Calls {
         &self,
         mut parts: Parts,
         held: Held,
-        asking: Asking,
+        mut asking: Asking,
         suffix: Arc<str>,
     ) -> Response<Body> {
         let Held { bytes: mut body, place: _place } = held;
-        let Asking { key, principal, turn } = asking;
-        let written = match self.scan(&mut parts.headers, &mut body, principal.as_deref()) {
-            Ok(written) => written,
+        let scanned = self.scan(&mut parts.headers, &mut body, asking.principal.as_deref());
+        let Scanned { written, own } = match scanned {
+            Ok(scanned) => scanned,
             Err(refused) => return *refused,
         };
-        parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        if let (Some(plain), Some(push)) = (own, &self.wiring.push) {
+            let who = match self.authenticate(&parts.headers, &mut asking).await {
+                Ok(who) => who,
+                Err(refusal) => return refusal.response(),
+            };
+            if push.owns(&who).await {
+                let _turn = asking.turn;
+                parts.headers.remove(CONTENT_ENCODING);
+                remove_digests(&mut parts.headers);
+                // Apart, so that requests of which nothing is ours need no room for it.
+                return Box::pin(self.split((parts, &plain), push, &who, &suffix)).await;
+            }
+        }
+        let Asking { key, principal, turn, .. } = asking;
         let is_stranger = principal.is_none() && written.changes != Changes::Nothing;
         let credentials = is_stranger.then(|| Arc::new(Credentials::from_headers(&parts.headers)));
+        let (wiring, sent) = (self.wiring.clone(), Moment::now());
         let caller = Caller {
-            wiring: self.wiring.clone(),
+            wiring,
             key,
             principal,
             credentials,
             written,
-            sent: Moment::now(),
+            sent,
             known: false,
             _turn: turn,
         };
-        let request = Request::from_parts(parts, Body::from(body));
-        match self.wiring.upstream.send(request).await {
-            Ok(response) => self.answer(response, caller, suffix).await,
-            Err(failure) => failure.response(),
+        let sent = self.send((parts, body), caller, suffix).await;
+        sent.unwrap_or_else(|failure| failure.response())
+    }
+
+    /// Finds out whether upstream takes who asks for somebody now.
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        asking: &mut Asking,
+    ) -> Result<push::Caller, Refusal> {
+        if let (true, Some(key), Some(principal)) =
+            (asking.is_authenticated, asking.key, &asking.principal)
+        {
+            return Ok(push::Caller { key, principal: Arc::clone(principal) });
         }
+        let authority = &self.wiring.authority;
+        let (key, principal) = authority.authenticate(headers, asking.client).await?;
+        asking.is_authenticated = true;
+        (asking.key, asking.principal) = (Some(key), Some(Arc::clone(&principal)));
+        Ok(push::Caller { key, principal })
+    }
+
+    /// Sends a request on. The response is tapped on its way back.
+    pub(super) async fn send(
+        &self,
+        (mut parts, body): (Parts, Bytes),
+        mut caller: Caller,
+        suffix: Arc<str>,
+    ) -> Result<Response<Body>, Failure> {
+        parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        caller.sent = Moment::now();
+        let request = Request::from_parts(parts, Body::from(body));
+        let response = self.wiring.upstream.send(request).await?;
+        self.answer(response, caller, suffix).await
     }
 
     /// Reads the body whole: at most upstream's `maxSizeRequest`, within the memory for all.
@@ -195,17 +268,16 @@ impl Calls {
         })
     }
 
-    /// Which accounts the request may change; decoded for reading only, sent on as it came, but for
-    /// capabilities that are ours alone (A5).
+    /// What the request may change and whom it calls; decoded for reading only, sent on as it came, but
+    /// for capabilities that are ours alone (A5).
     fn scan(
         &self,
         headers: &mut HeaderMap,
         body: &mut Bytes,
         principal: Option<&Principal>,
-    ) -> Result<Written, Box<Response<Body>>> {
+    ) -> Result<Scanned, Box<Response<Body>>> {
         if principal.is_none() && headers.contains_key(CONTENT_ENCODING) {
-            // Unpacking is work, which nobody gets us to do unless upstream knows them.
-            return Ok(Written::UNREAD);
+            return Ok(Scanned { written: Written::UNREAD, own: None });
         }
         let plain = match decode(headers, body.clone(), self.limits.request_size) {
             Ok(plain) => plain,
@@ -217,18 +289,20 @@ impl Calls {
                 return Err(Box::new(reply::problem(&Problem::new(status, error.to_string()))));
             }
         };
-        // What cannot be read here upstream may read all the same.
-        let Some(request) = super::Request::scan(&plain) else { return Ok(Written::UNREAD) };
-        let written = Written { changes: request.changes(), told: request.tells_states() };
+        let request = super::Request::scan(&plain);
+        let written = Written::of(request.as_ref());
+        let calls_own = request.as_ref().is_some_and(super::Request::calls_own);
+        let may_use_own = request.is_some_and(|request| request.may_use_own);
         if self.has_own
-            && request.may_use_own
+            && may_use_own
             && let Some(edited) = without_own_capabilities(&plain)
         {
             headers.remove(CONTENT_ENCODING);
             remove_digests(headers);
             *body = edited.into();
         }
-        Ok(written)
+        let own = (calls_own && self.wiring.push.is_some()).then_some(plain);
+        Ok(Scanned { written, own })
     }
 
     /// Sends the response on, tapped if it is one that tells states.
@@ -237,7 +311,7 @@ impl Calls {
         mut response: Response<Body>,
         mut caller: Caller,
         suffix: Arc<str>,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, Failure> {
         clean_response(response.headers_mut());
         if let (StatusCode::UNAUTHORIZED, Some(key)) = (response.status(), caller.key) {
             self.wiring.authority.refused(key);
@@ -245,19 +319,16 @@ impl Calls {
         // Refused as a whole, so nothing was written.
         caller.known = response.status().is_client_error();
         if !response.status().is_success() || !is_json(response.headers()) {
-            return response;
+            return Ok(response);
         }
         if response.headers().contains_key(CONTENT_ENCODING) {
-            response = match self.plain(response).await {
-                Ok(response) => response,
-                Err(failure) => return failure.response(),
-            };
+            response = self.plain(response).await?;
         }
         response.headers_mut().remove(CONTENT_LENGTH);
         response.headers_mut().remove(ETAG);
         remove_digests(response.headers_mut());
         let report = Box::new(move |verdict| caller.heard(&verdict));
-        response.map(|body| Body::boxed(Tap::new(body, suffix, report)))
+        Ok(response.map(|body| Body::boxed(Tap::new(body, suffix, report))))
     }
 
     /// Undoes the encoding of an upstream that compresses although it was asked not to: an encoded
@@ -269,96 +340,6 @@ impl Calls {
             .map_err(|_| Failure::Unusable("its encoding is unknown or broken"))?;
         parts.headers.remove(CONTENT_ENCODING);
         Ok(Response::from_parts(parts, Body::from(body)))
-    }
-}
-
-/// What a request may have written.
-struct Written {
-    changes: Changes,
-    /// A whole response without errors says to what states that led.
-    told: bool,
-}
-
-impl Written {
-    const UNREAD: Self = Self { changes: Changes::Any, told: false };
-}
-
-/// Who made a request, and when: what the response is judged by. Dropped before a response was read,
-/// whatever the reason (a failure, a client that went away), nobody knows what was written (A6).
-struct Caller {
-    wiring: Wiring,
-    key: Option<CredentialKey>,
-    principal: Option<Arc<Principal>>,
-    /// For a caller of whom nothing is known, where it may come to matter who it is.
-    credentials: Option<Arc<Credentials>>,
-    written: Written,
-    sent: Moment,
-    /// It is known what was written, or that nothing was.
-    known: bool,
-    _turn: Option<Turn>,
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        let changes = std::mem::replace(&mut self.written.changes, Changes::Nothing);
-        if self.known || changes == Changes::Nothing {
-            return;
-        }
-        let hub = Arc::clone(&self.wiring.hub);
-        if let Some(principal) = &self.principal {
-            return hub.unknown(principal, &concerned(changes, principal));
-        }
-        let (Some(key), Some(credentials)) = (self.key, self.credentials.take()) else { return };
-        // Nobody's word is taken for what accounts they may write to.
-        self.wiring.authority.introduce(key, credentials, move |principal| {
-            let mut accounts = concerned(changes, principal);
-            accounts.retain(|account| principal.accounts.contains_key(account));
-            hub.unknown(principal, &accounts);
-        });
-    }
-}
-
-/// The accounts that a request of `principal`'s may have changed.
-fn concerned(changes: Changes, principal: &Principal) -> Vec<AccountId> {
-    match changes {
-        Changes::Nothing => Vec::new(),
-        Changes::Accounts(accounts) => accounts,
-        Changes::Any => principal.accounts.keys().cloned().collect(),
-    }
-}
-
-impl Caller {
-    /// The response was read.
-    fn heard(mut self, verdict: &Verdict) {
-        let Wiring { authority, hub, prober, .. } = &self.wiring;
-        let (observed, certain) = match verdict {
-            Verdict::Complete(observed) => (observed, true),
-            Verdict::Unknown(observed) => (observed, false),
-        };
-        let seen = Seen {
-            // What was read beside a doubt is good for a hint.
-            who: self.principal.as_ref().filter(|_| certain),
-            sent: self.sent,
-            received: Moment::now(),
-        };
-        for (account, facts) in facts(&observed.responses) {
-            let Observed { key, is_fact, is_news } = hub.observe(seen, &account, &facts);
-            let passed = Passed {
-                sent: seen.sent,
-                received: seen.received,
-                is_fact,
-                has_written: self.written.changes.concern(&account),
-                is_news,
-            };
-            prober.upstream_answered(&key, facts.iter().map(|fact| &fact.data_type), &passed);
-        }
-        if let (Some(principal), Some(state)) = (&self.principal, &observed.session_state)
-            && principal.session_state != state.as_str()
-        {
-            authority.session_changed(principal);
-        }
-        let doubtful = observed.errors.iter().any(super::MethodError::may_have_changed);
-        self.known = certain && !doubtful && self.written.told;
     }
 }
 

@@ -248,6 +248,7 @@ impl Parts {
             authority: Arc::clone(authority),
             hub: Arc::clone(hub),
             prober,
+            push: push.clone(),
         };
         let calls = Arc::new(Calls::new(wiring, config));
         let (h, a, e) = (Arc::clone(hub), Arc::clone(authority), Arc::clone(engine));

@@ -61,13 +61,13 @@ impl Principal {
         Self {
             id: PrincipalId(keyring.hash(&identity(&session.username, &accounts))),
             username: session.username.clone(),
+            accounts,
+            api_path: path_of(&session.api_url, path),
+            session_state: session.state.clone(),
             capabilities: shared(
                 &mut lists.capabilities,
                 session.capabilities.keys().cloned().collect(),
             ),
-            accounts,
-            api_path: path_of(&session.api_url, path),
-            session_state: session.state.clone(),
             limits: session.core_limits(),
             push: shared(&mut lists.push, Arc::new(Push::new(session, path))),
             credentials,

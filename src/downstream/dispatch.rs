@@ -228,7 +228,7 @@ impl Dispatch {
             }
             Route::Api => {
                 let suffix = self.sessions.suffix(&self.sessions.public_origin(origin));
-                self.calls.serve(request, suffix).await
+                self.calls.serve(request, origin.client, suffix).await
             }
             Route::Forward | Route::EventSource | Route::WebSocket | Route::Tickets => {
                 match upgrade {

@@ -1,5 +1,6 @@
 //! The one body type of both directions, and bounded reading of one.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub enum Body {
     /// Streams from the other side.
     Relay(Relay),
     /// A body whose end somebody waits for, by the token.
-    Held(Box<(Self, Arc<()>)>),
+    Held(Box<(Self, Arc<dyn Any + Send + Sync>)>),
     /// Any other, behind one allocation.
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>),
 }
@@ -53,7 +54,7 @@ impl Body {
 
     /// Keeps `token` until the body is gone.
     #[must_use]
-    pub fn holding(self, token: Arc<()>) -> Self {
+    pub fn holding(self, token: Arc<dyn Any + Send + Sync>) -> Self {
         // An empty body is gone at once.
         if matches!(self, Self::Empty) { self } else { Self::Held(Box::new((self, token))) }
     }

@@ -12,6 +12,9 @@ pub const WEBSOCKET: &str = "urn:ietf:params:jmap:websocket";
 /// RFC 9749 §3.
 pub const VAPID: &str = "urn:ietf:params:jmap:webpush-vapid";
 
+/// draft-ietf-jmap-refplus: references in places, and of kinds, that RFC 8620 §3.7 knows nothing of (A10).
+pub const ENHANCED_REFERENCES: &str = "urn:ietf:params:jmap:refplus";
+
 /// Linagora's extension: credentials for URLs ([`crate::auth::tickets`]).
 pub const TICKETS: &str = "com:linagora:params:jmap:ws:ticket";
 

@@ -6,7 +6,9 @@
 //! | §1.4 `UTCDate` | [`date`] |
 //! | §2 Session resource | [`session`] |
 //! | §3.6.1 request-level errors | [`problem`] |
+//! | §3.7 result references | [`reference`] |
 //! | an object's members, for edits | [`object`] |
+//! | values that are I-JSON | [`strict`] |
 //! | which data types a capability brings | [`capability`] |
 //! | the URLs of a Session | [`url`] |
 
@@ -15,5 +17,7 @@ pub mod date;
 pub mod id;
 pub mod object;
 pub mod problem;
+pub mod reference;
 pub mod session;
+pub mod strict;
 pub mod url;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// One member of an object.
@@ -21,28 +21,75 @@ pub struct Member<'a> {
 /// # Errors
 /// When it is none, or not well formed.
 pub fn members(text: &str) -> Result<Vec<Member<'_>>, serde_json::Error> {
-    struct Members;
+    let mut members = Vec::new();
+    each_member(text, |member| members.push(member))?;
+    Ok(members)
+}
 
-    impl<'de> Visitor<'de> for Members {
-        type Value = Vec<Member<'de>>;
+/// Visits the members of a JSON object in order, duplicates included.
+///
+/// # Errors
+/// When it is none, or not well formed; members before the fault have been visited.
+pub fn each_member<'a>(
+    text: &'a str,
+    visit: impl FnMut(Member<'a>),
+) -> Result<(), serde_json::Error> {
+    struct Members<F>(F);
+
+    impl<'de, F: FnMut(Member<'de>)> Visitor<'de> for Members<F> {
+        type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a JSON object")
         }
 
-        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-            let mut members = Vec::new();
+        fn visit_map<M: MapAccess<'de>>(mut self, mut map: M) -> Result<(), M::Error> {
             while let Some(Name(name)) = map.next_key()? {
-                members.push(Member { name, value: map.next_value()? });
+                self.0(Member { name, value: map.next_value()? });
             }
-            Ok(members)
+            Ok(())
         }
     }
 
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = deserializer.deserialize_map(Members)?;
-    deserializer.end()?;
-    Ok(members)
+    deserializer.deserialize_map(Members(visit))?;
+    deserializer.end()
+}
+
+/// Visits the elements of a JSON array in order.
+///
+/// # Errors
+/// When it is none, or not well formed; elements before the fault have been visited.
+pub fn each_element<'a>(
+    text: &'a str,
+    visit: impl FnMut(&'a RawValue),
+) -> Result<(), serde_json::Error> {
+    struct Elements<F>(F);
+
+    impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Elements<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON array")
+        }
+
+        fn visit_seq<S: SeqAccess<'de>>(mut self, mut seq: S) -> Result<(), S::Error> {
+            while let Some(element) = seq.next_element()? {
+                self.0(element);
+            }
+            Ok(())
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_seq(Elements(visit))?;
+    deserializer.end()
+}
+
+/// A JSON string, decoded. `None` when it is none, or holds half a surrogate pair.
+#[must_use]
+pub fn string(text: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str(text).ok().map(|Name(name)| name)
 }
 
 #[derive(serde::Deserialize)]

@@ -25,6 +25,20 @@ impl Problem {
         Self { kind: Cow::Borrowed("about:blank"), status, detail: detail.into(), limit: None }
     }
 
+    /// §3.6.1 `notJSON`: not I-JSON (RFC 7493).
+    #[must_use]
+    pub fn not_json(detail: impl Into<Cow<'static, str>>) -> Self {
+        let kind = Cow::Borrowed("urn:ietf:params:jmap:error:notJSON");
+        Self { kind, ..Self::new(400, detail) }
+    }
+
+    /// §3.6.1 `notRequest`: JSON, but no Request object.
+    #[must_use]
+    pub fn not_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        let kind = Cow::Borrowed("urn:ietf:params:jmap:error:notRequest");
+        Self { kind, ..Self::new(400, detail) }
+    }
+
     /// §3.6.1 `limit`: a request exceeds the named limit of the Session's core capability.
     #[must_use]
     pub fn limit(status: u16, limit: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {

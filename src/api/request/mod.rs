@@ -49,6 +49,12 @@ impl<'a> Request<'a> {
         serde_json::from_slice(body).ok()
     }
 
+    /// Whether it calls a method of `PushSubscription` (§7.2).
+    #[must_use]
+    pub fn calls_own(&self) -> bool {
+        self.calls.iter().any(|call| is_own(&call.name))
+    }
+
     /// Whether the responses of all calls that may change something tell to what state.
     #[must_use]
     pub fn tells_states(&self) -> bool {
@@ -96,18 +102,28 @@ impl Changes {
 }
 
 impl Call<'_> {
-    /// Whether the call may change something: every method may, but for those that only read by
-    /// their standard name (§4.1, §5.1, §5.2, §5.5, §5.6; RFC 8621 §4.9).
+    /// Whether the call may change something.
     #[must_use]
     pub fn may_change(&self) -> bool {
-        let method = self.name.rsplit_once('/').map_or("", |(_, method)| method);
-        !matches!(method, "get" | "query" | "changes" | "queryChanges" | "parse" | "echo")
+        may_change(&self.name)
     }
 
     /// Whether its response tells the state it led to (§5.3, §5.4; RFC 8621 §4.8).
     fn tells_state(&self) -> bool {
         self.name.rsplit_once('/').is_some_and(|(_, m)| matches!(m, "set" | "copy" | "import"))
     }
+}
+
+/// Whether a method may change something: every one may, but for those that only read by their standard
+/// name (§4.1, §5.1, §5.2, §5.5, §5.6; RFC 8621 §4.9).
+pub(super) fn may_change(name: &str) -> bool {
+    let method = name.rsplit_once('/').map_or("", |(_, method)| method);
+    !matches!(method, "get" | "query" | "changes" | "queryChanges" | "parse" | "echo")
+}
+
+/// Whether a method is of the type that can be ours (§7.2).
+pub(super) fn is_own(name: &str) -> bool {
+    name.starts_with("PushSubscription/")
 }
 
 impl<'de> Deserialize<'de> for Request<'de> {

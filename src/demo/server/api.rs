@@ -4,22 +4,23 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::date::UtcDate;
 use super::methods::error::MethodError;
-use super::methods::{self, CAPABILITIES, Caller};
-use super::reference::{self, Invocation};
+use super::methods::{self, CAPABILITIES, Caller, Invocation};
 use super::session::{MAX_CALLS, MAX_REQUEST};
 use super::store::{Id, Store};
 use crate::jmap::problem::Problem;
+use crate::jmap::reference::{self, ResultReference};
 
 /// §3.3.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
     using: Vec<String>,
-    method_calls: Vec<(String, Map<String, Value>, String)>,
+    method_calls: Vec<(String, Box<RawValue>, String)>,
     #[serde(default)]
     created_ids: Option<BTreeMap<Id, Id>>,
 }
@@ -45,7 +46,7 @@ pub(super) fn answer(
     };
     let mut responses: Vec<Invocation> = Vec::new();
     for (name, arguments, call_id) in request.method_calls {
-        match reference::resolve(arguments, &responses) {
+        match resolved(&arguments, &responses) {
             Ok(arguments) => {
                 let arguments = Value::Object(arguments);
                 let answers =
@@ -53,7 +54,7 @@ pub(super) fn answer(
                 responses.extend(answers);
             }
             Err(error) => {
-                let error = MethodError::from(error).to_value();
+                let error = error.to_value();
                 responses.push((Cow::Borrowed("error"), error, call_id));
             }
         }
@@ -68,14 +69,37 @@ pub(super) fn answer(
     Ok(response)
 }
 
+/// The arguments with what they refer to in the place of all `#argument`s.
+fn resolved(
+    arguments: &RawValue,
+    responses: &[Invocation],
+) -> Result<Map<String, Value>, MethodError> {
+    let follow = |reference: Result<ResultReference<'_>, reference::Error>| {
+        let reference = reference?;
+        // §3.7: "Find the first response with a method call id identical to the resultOf"; then its
+        // name must match, so an `error` fails.
+        let (_, result, _) = responses
+            .iter()
+            .find(|(_, _, id)| *id == reference.result_of)
+            .filter(|(name, ..)| *name == reference.name)
+            .ok_or(reference::Error::NoSuchResult)?;
+        reference.follow(&result.to_string()).map(Some)
+    };
+    let resolved = reference::resolve(arguments.get(), follow)?;
+    let arguments = resolved.as_deref().unwrap_or(arguments.get());
+    serde_json::from_str(arguments).map_err(MethodError::Arguments)
+}
+
 fn read(body: &[u8]) -> Result<Request, Problem> {
     if body.len() > MAX_REQUEST {
         return Err(Problem::limit(400, "maxSizeRequest", "the request is too large"));
     }
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|_| problem("notJSON", "the body is not JSON".into()))?;
-    let request: Request = serde_json::from_value(value).map_err(|error| {
-        problem("notRequest", format!("the body is not a Request object: {error}").into())
+    let request: Request = serde_json::from_slice(body).map_err(|error| {
+        if error.is_data() {
+            Problem::not_request(format!("the body is not a Request object: {error}"))
+        } else {
+            Problem::not_json("the body is not JSON")
+        }
     })?;
     if request.method_calls.len() > MAX_CALLS {
         return Err(Problem::limit(400, "maxCallsInRequest", "too many method calls"));
@@ -83,14 +107,9 @@ fn read(body: &[u8]) -> Result<Request, Problem> {
     match request.using.iter().find(|urn| !CAPABILITIES.contains(&urn.as_str())) {
         Some(unknown) => {
             let detail = format!("the server does not have the capability {unknown}");
-            Err(problem("unknownCapability", detail.into()))
+            let kind = "urn:ietf:params:jmap:error:unknownCapability".into();
+            Err(Problem { kind, ..Problem::new(400, detail) })
         }
         None => Ok(request),
     }
-}
-
-/// A request-level error of §3.6.1.
-pub(super) fn problem(kind: &str, detail: Cow<'static, str>) -> Problem {
-    let kind = Cow::Owned(format!("urn:ietf:params:jmap:error:{kind}"));
-    Problem { kind, ..Problem::new(400, detail) }
 }

@@ -310,7 +310,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     if is_json {
         Ok(())
     } else {
-        Err(api::problem("notJSON", "the content type is not application/json".into()))
+        Err(Problem::not_json("the content type is not application/json"))
     }
 }
 

@@ -7,7 +7,7 @@
 //! | | |
 //! |---|---|
 //! | `store` | what there is and what a change does: pure |
-//! | `methods`, `api`, `reference` | from a request's body to its response's: pure |
+//! | `methods`, `api` | from a request's body to its response's: pure |
 //! | `message`, `date` | e-mail as bytes and as properties: pure |
 //! | `session`, `http` | resources and their wire form |
 
@@ -33,7 +33,6 @@ mod date;
 mod http;
 mod message;
 mod methods;
-mod reference;
 mod session;
 mod store;
 

@@ -145,17 +145,12 @@ fn no_object(text: &str) -> NotUnderstood {
     if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
         return not_request(None, "it is no JSON object");
     }
-    let problem = Problem {
-        kind: "urn:ietf:params:jmap:error:notJSON".into(),
-        ..Problem::new(400, "the message is not JSON")
-    };
-    NotUnderstood { id: None, problem }
+    NotUnderstood { id: None, problem: Problem::not_json("the message is not JSON") }
 }
 
 fn not_request(id: Option<String>, detail: &'static str) -> NotUnderstood {
-    let kind = "urn:ietf:params:jmap:error:notRequest".into();
     let detail = format!("the message is not understood: {detail}");
-    NotUnderstood { id, problem: Problem { kind, ..Problem::new(400, detail) } }
+    NotUnderstood { id, problem: Problem::not_request(detail) }
 }
 
 /// A `Response` (§4.3.3): the upstream's response object with the WebSocket's members before its own.

@@ -45,6 +45,7 @@ impl Rig {
         let mut config = Config::default();
         config.downstream.listen = vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];
         config.upstream.addresses = vec![upstream.configured.clone()];
+        config.push.store = None;
         (config.admin.listen, config.admin.probes) = (None, None);
         config.event_source.query = QueryMode::Strict;
         config.event_source.throttle = Duration::ZERO;

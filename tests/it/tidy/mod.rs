@@ -15,6 +15,10 @@ const EVERYWHERE: &[&str] = &["src", "tests", "bench", "fuzz"];
 
 /// Files and folders without input, output, clock or runtime: what they need is passed in.
 const PURE: &[&str] = &[
+    "src/api/batch/mod.rs",
+    "src/api/batch/refusal.rs",
+    "src/api/batch/request.rs",
+    "src/api/batch/response.rs",
     "src/api/invocation.rs",
     "src/api/observed/",
     "src/api/request/",

@@ -101,6 +101,7 @@ impl Parts {
                 api_path: "/".to_owned(),
                 session_state: String::new(),
                 limits: CoreLimits::default(),
+                capabilities: Arc::default(),
                 push: Arc::default(),
                 credentials: Arc::new(Credentials::from_headers(&HeaderMap::new())),
             }),

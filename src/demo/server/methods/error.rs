@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::reference;
 use super::super::store::account::Refused;
+use crate::jmap::reference;
 
 /// Fails a whole method call.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ impl MethodError {
         let kind = match self {
             Self::UnknownMethod => "unknownMethod",
             Self::Arguments(_) | Self::InvalidArgument { .. } => "invalidArguments",
-            Self::Reference(_) => "invalidResultReference",
+            Self::Reference(error) => error.kind(),
             Self::AccountNotFound => "accountNotFound",
             Self::FromAccountNotFound => "fromAccountNotFound",
             Self::AccountReadOnly => "accountReadOnly",

@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::date::UtcDate;
-use super::reference::Invocation;
 use super::store::account::Account;
 use super::store::{Access, Id, Store};
 use error::{MethodError, SetError};
@@ -52,6 +51,9 @@ pub(crate) struct Caller<'a> {
     /// Responses of methods called implicitly (§5.4, RFC 8621 §7.5), to follow the one at work.
     pub(crate) implicit: Vec<(&'static str, Value)>,
 }
+
+/// One entry of `methodResponses`: name, arguments, method call id.
+pub(crate) type Invocation = (Cow<'static, str>, Value, String);
 
 type Method = fn(&mut Caller<'_>, Value) -> Result<Value, MethodError>;
 
