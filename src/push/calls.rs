@@ -23,7 +23,7 @@ const USUAL_OBJECTS: u64 = 500;
 
 impl Push {
     /// Answers a call (§3.2) of one of our methods.
-    pub async fn call(self: &Arc<Self>, who: &Caller, call: Call) -> Answer {
+    pub async fn call(self: &Arc<Self>, who: &Caller, call: Call<'_>) -> Answer {
         let answered = match &*call.name {
             "PushSubscription/get" => {
                 self.get(who, &call.arguments).await.map(|it| (it, Vec::new()))
@@ -64,7 +64,7 @@ impl Push {
     async fn set(
         self: &Arc<Self>,
         who: &Caller,
-        call: &Call,
+        call: &Call<'_>,
     ) -> Result<(Value, Vec<(String, String)>), MethodError> {
         let user = who.principal.identity();
         let _turn = self.registry.turn(&user).await;
@@ -95,7 +95,7 @@ impl Push {
                 Target::parse(url, &self.policy).map(drop).map_err(|reason| reason.to_string())
             },
             admit: &mut |secrets: &Secrets| self.admit(who, secrets),
-            created_before: &|_| None,
+            created_before: call.created_before,
         };
         let outcome = set::set(&call.arguments, &caller, &terms, judges)?;
         self.store.apply(outcome.changes.clone()).await.map_err(|error| {

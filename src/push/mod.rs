@@ -113,11 +113,13 @@ pub struct Caller {
 }
 
 /// One method call (§3.2), references resolved.
-pub struct Call {
+pub struct Call<'a> {
     /// Such as `PushSubscription/get`.
     pub name: String,
-    /// Its arguments, creation ids of earlier calls (§3.3) replaced.
+    /// Its arguments.
     pub arguments: Map<String, Value>,
+    /// The id behind a creation id of an earlier call (§3.3 `createdIds`).
+    pub created_before: &'a (dyn Fn(&str) -> Option<String> + Sync),
 }
 
 /// One response to a call.

@@ -68,7 +68,7 @@ pub enum Step {
     Done(Vec<u8>),
 }
 
-/// A method call that is ours to answer, references and creation ids resolved.
+/// A method call that is ours to answer, result references resolved.
 #[derive(Debug, PartialEq)]
 pub struct OwnCall {
     /// Such as `PushSubscription/get`, known or not.
@@ -149,7 +149,7 @@ impl Batch {
     }
 
     /// What is to be done next. To be asked again only when that was told.
-    pub fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         if matches!(self.waiting, Waiting::Over) {
             return Step::Pass;
         }
@@ -217,6 +217,12 @@ impl Batch {
             }
         }
         self.at += 1;
+    }
+
+    /// The id behind a creation id of an earlier call (§3.3, §5.3).
+    #[must_use]
+    pub fn created(&self, creation_id: &str) -> Option<&str> {
+        self.created.get(creation_id).map(String::as_str)
     }
 
     fn ask(&mut self) -> Step {
@@ -306,8 +312,7 @@ impl Batch {
         if arguments.len() > MOST_ARGUMENTS {
             return Err(Refusal::LargeArguments(MOST_ARGUMENTS));
         }
-        let mut arguments = strict::object(arguments).map_err(Refusal::Arguments)?;
-        insert_created(&mut arguments, &self.created);
+        let arguments = strict::object(arguments).map_err(Refusal::Arguments)?;
         Ok(OwnCall { name: call.name.to_string(), arguments, call_id: call.call_id.to_string() })
     }
 
@@ -353,28 +358,6 @@ impl Batch {
     fn refuse(&mut self, index: usize, refusal: &Refusal) {
         let Some(call) = self.request.calls.get(index) else { return };
         self.merged.add("error", &refusal.to_json(), &call.call_id);
-    }
-}
-
-/// Puts the ids that were created in this request in the place of `#` and their creation id (§5.3),
-/// wherever `PushSubscription/get` and `/set` have an id. What the call itself creates it knows best.
-fn insert_created(arguments: &mut Map<String, Value>, created: &CreatedIds) {
-    let create = arguments.get("create").cloned();
-    let id = |name: &str| {
-        let name = name.strip_prefix('#')?;
-        let is_older = create.as_ref().and_then(|create| create.get(name)).is_none();
-        created.get(name).filter(|_| is_older)
-    };
-    for list in ["ids", "destroy"] {
-        for element in arguments.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(id) = element.as_str().and_then(id) {
-                *element = id.as_str().into();
-            }
-        }
-    }
-    if let Some(update) = arguments.get_mut("update").and_then(Value::as_object_mut) {
-        let named = mem::take(update).into_iter();
-        update.extend(named.map(|(name, patch)| (id(&name).cloned().unwrap_or(name), patch)));
     }
 }
 

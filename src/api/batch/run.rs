@@ -56,7 +56,7 @@ impl Calls {
         // What the responses of all parts occupy, of which the whole one is made.
         let mut places = Vec::new();
         loop {
-            match batch.next() {
+            match batch.step() {
                 Step::Upstream(body) => {
                     let part = self.part((parts.clone(), body.into()), who, suffix).await;
                     batch.upstream(part.body.as_deref().map_err(|failed| *failed));
@@ -67,7 +67,9 @@ impl Calls {
                     passed = part.response;
                 }
                 Step::Own(OwnCall { name, arguments, .. }) => {
-                    let answer = push.call(who, push::Call { name, arguments }).await;
+                    let created_before = &|id: &str| batch.created(id).map(str::to_owned);
+                    let call = push::Call { name, arguments, created_before };
+                    let answer = push.call(who, call).await;
                     batch.own(vec![(answer.name, answer.arguments)], answer.created);
                 }
                 Step::Pass => return passed,
