@@ -31,18 +31,21 @@ pub struct Vault {
 impl Vault {
     /// All keys from one.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "32 bytes are one block of the hash, and a key of the cipher whatever they are"
+    )]
     pub fn new(key: &Key) -> Self {
-        let prk =
-            hkdf::Salt::new(hkdf::HKDF_SHA256, b"jmap-push-proxy store").extract(key.expose());
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"jmap-push-proxy store");
+        let prk = salt.extract(key.expose());
         let derived = |purpose: &[u8]| {
             let mut bytes = Zeroizing::new([0; 32]);
-            #[expect(clippy::expect_used, reason = "32 bytes are one block of the hash")]
             prk.expand(&[purpose], hkdf::HKDF_SHA256)
                 .and_then(|block| block.fill(&mut *bytes))
                 .expect("one block");
             bytes
         };
-        #[expect(clippy::expect_used, reason = "any 32 bytes are a key of this cipher")]
         let seal = RandomizedNonceKey::new(&AES_256_GCM, &*derived(b"seal")).expect("32 bytes");
         let bind = hmac::Key::new(hmac::HMAC_SHA256, &*derived(b"bind"));
         Self { seal, bind, pepper: derived(b"pepper") }

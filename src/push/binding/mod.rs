@@ -75,7 +75,7 @@ pub struct Unhashable(#[source] argon2::Error);
 #[error("read what a subscription is bound to")]
 pub struct NotABinding;
 
-/// What a JWT says of the grant it came from. `azp` is OpenID's word, `client_id` RFC 9068's.
+/// What a JWT says of the grant it came from. `azp` is `OpenID`'s word, `client_id` RFC 9068's.
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
 struct Claims {

@@ -31,10 +31,10 @@ pub(super) fn device_client_id(value: &Value) -> Result<Box<str>, &'static str> 
 }
 
 /// `url`, checked by `check`.
-pub(super) fn url<'a>(
-    value: &'a Value,
+pub(super) fn url(
+    value: &Value,
     check: impl Fn(&str) -> Result<(), String>,
-) -> Result<&'a str, String> {
+) -> Result<&str, String> {
     let url = value.as_str().ok_or("a string")?;
     if url.len() > MOST_URL_BYTES {
         return Err("no more than 2048 octets".to_owned());

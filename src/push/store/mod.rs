@@ -46,7 +46,7 @@ pub enum Error {
     Open {
         /// Its place.
         path: PathBuf,
-        /// What SQLite says.
+        /// What `SQLite` says.
         #[source]
         source: rusqlite::Error,
     },

@@ -118,7 +118,8 @@ impl World {
         response["created"]["k"]["id"].as_str().unwrap_or_else(|| panic!("{response}")).to_owned()
     }
 
-    fn patch(&mut self, id: &str, patch: Value) -> Value {
+    fn patch(&mut self, id: &str, patch: impl Into<Value>) -> Value {
+        let patch = patch.into();
         self.set(json!({ "update": { id: patch } }))
     }
 

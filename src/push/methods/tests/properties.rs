@@ -59,7 +59,7 @@ proptest! {
         let mut world = World::new();
         let id = world.make(json!({ "types": ["Email"] }));
         let before = world.held(&id).unwrap().clone();
-        let response = world.patch(&id, patch.into());
+        let response = world.patch(&id, patch);
         let is_updated = response["updated"].get(&id).is_some();
         prop_assert_ne!(is_updated, response["notUpdated"].get(&id).is_some());
         let after = world.held(&id).unwrap().clone();

@@ -14,7 +14,7 @@ fn the_right_code_verifies_and_may_be_shown_again() {
     assert!(outcome.changes.is_empty(), "nothing to write");
 }
 
-/// §7.2.2: "MUST reject it with an invalidProperties SetError".
+/// §7.2.2: "MUST be rejected with an `invalidProperties` `SetError`".
 #[test]
 fn a_wrong_code_changes_nothing_but_the_count() {
     let mut world = World::new();

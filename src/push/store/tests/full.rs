@@ -69,10 +69,10 @@ async fn a_full_disk_refuses_and_goes_on_when_there_is_space() {
 #[tokio::test]
 async fn a_child_may_write_no_more() {
     let Some(folder) = std::env::var_os(STORE) else { return };
-    let scratch = Scratch(folder.into());
     // Whoever catches the signal is told by the call that it cannot write (EFBIG).
     let _caught = signal(SignalKind::from_raw(libc::SIGXFSZ)).unwrap();
-    let (store, _) = reopened(&scratch);
+    let settings = settings_in(Path::new(&folder));
+    let (store, _) = Store::open(&settings).unwrap();
     let before = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: Some(400_000), ..before }).unwrap();
     let (count, error) = fill(&store).await;
@@ -80,8 +80,7 @@ async fn a_child_may_write_no_more() {
     setrlimit(Resource::Fsize, before).unwrap();
     store.apply(vec![created(&store, id(200))]).await.unwrap();
     store.close().await.unwrap();
-    assert_eq!(reopened(&scratch).1.len(), count + 1);
-    std::mem::forget(scratch);
+    assert_eq!(Store::open(&settings).unwrap().1.len(), count + 1);
 }
 
 /// A limit on the size of files stands for a disk that fails: it needs no privilege, and a process of its

@@ -37,8 +37,7 @@ struct Known {
 #[tokio::test]
 async fn a_child_writes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(STORE) else { return };
-    let scratch = Scratch(folder.into());
-    let (store, _) = reopened(&scratch);
+    let (store, _) = Store::open(&settings_in(Path::new(&folder))).unwrap();
     ensure_vapid(&store).await;
     join_all((0..TASKS).map(|_| write(&store))).await;
 }

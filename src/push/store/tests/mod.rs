@@ -30,8 +30,12 @@ impl Scratch {
     }
 
     fn settings(&self) -> Settings {
-        Settings { path: self.0.join("push.db"), key: None }
+        settings_in(&self.0)
     }
+}
+
+fn settings_in(folder: &Path) -> Settings {
+    Settings { path: folder.join("push.db"), key: None }
 }
 
 impl Drop for Scratch {
