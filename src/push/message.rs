@@ -216,7 +216,7 @@ mod tests {
     fn of_an_account_that_does_not_fit_what_wakes_a_person_goes_first() {
         let changed =
             changed(&[("a", &[("Calendar", "1"), ("Email", "2"), ("EmailDelivery", "3")])]);
-        let parts = parts(ID, &changed, 70);
+        let parts = parts(ID, &changed, 62);
         assert_eq!(parts.len(), 3);
         assert!(text(&parts[0]).contains("EmailDelivery"));
         assert!(text(&parts[2]).contains("Calendar"));

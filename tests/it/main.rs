@@ -26,6 +26,8 @@ mod life;
 #[cfg(test)]
 mod notify;
 #[cfg(test)]
+mod push;
+#[cfg(test)]
 mod redis;
 #[cfg(test)]
 mod relay;

@@ -42,8 +42,11 @@ pub enum Resolver {
     /// The system.
     System,
     /// A function, asked anew for each connection.
-    Table(Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>),
+    Table(Table),
 }
+
+/// The addresses of a name.
+pub type Table = Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>;
 
 /// A connector for hyper's pool.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use super::address::Denied;
 
 /// The longest that a push service can ask us to wait.
-pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
+pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// What came of one push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

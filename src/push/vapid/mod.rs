@@ -23,7 +23,7 @@ mod tests;
 
 /// How long a token lasts. A push service refuses one of more than 24 hours (RFC 8292 §2), and its
 /// clock may be behind ours.
-const LIFE: Duration = Duration::from_hours(12);
+const LIFE: Duration = Duration::from_secs(12 * 3600);
 
 /// Push services whose tokens are kept.
 const MOST_TOKENS: usize = 1024;

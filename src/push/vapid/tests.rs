@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const HOUR: Duration = Duration::from_hours(1);
+const HOUR: Duration = Duration::from_secs(3600);
 const NOW: Duration = Duration::from_secs(1_453_480_568);
 
 /// RFC 8292 §2.4, without the line breaks.

@@ -33,8 +33,15 @@ impl Ca {
 
     /// A server on 127.0.0.1 that it vouches for, and which offers these protocols by ALPN.
     pub(crate) fn server(&self, protocols: &[&str]) -> TlsAcceptor {
+        self.server_called(&["127.0.0.1"], protocols)
+    }
+
+    /// The same by these names and addresses.
+    pub(crate) fn server_called(&self, names: &[&str], protocols: &[&str]) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let params =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let chain = vec![CertificateDer::from(certificate)];
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();

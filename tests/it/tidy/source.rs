@@ -59,7 +59,7 @@ impl Source {
     }
 }
 
-/// Every `.rs` file below these folders, in order of path.
+/// Every `.rs` file below these folders, in order of path. A `target` right below one is what was built.
 pub(super) fn sources(folders: &[&str]) -> vec::IntoIter<Source> {
     let mut paths = Vec::new();
     let mut folders: Vec<String> = folders.iter().map(|folder| (*folder).to_owned()).collect();
@@ -67,7 +67,7 @@ pub(super) fn sources(folders: &[&str]) -> vec::IntoIter<Source> {
         let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder));
         for entry in entries.into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().expect("a file name in UTF-8");
-            if entry.path().is_dir() && name != "target" {
+            if entry.path().is_dir() && (name != "target" || folder.contains('/')) {
                 folders.push(format!("{folder}/{name}"));
             } else if name.ends_with(".rs") {
                 paths.push(format!("{folder}/{name}"));
