@@ -20,6 +20,7 @@
 //! | [`act`] | does what the tracker decides |
 //! | [`changes`] | what the hub is told |
 //! | [`relayed`] | what it is told by upstream's own push |
+//! | [`resume`] | what one that comes back has been given |
 //! | [`view`] | members, encoded events, what is pending |
 //! | [`codec`] | what a stream has to say, as bytes |
 //! | [`wake`] | a subscriber's bell |
@@ -33,6 +34,7 @@ mod codec;
 mod members;
 pub mod probes;
 pub mod relayed;
+mod resume;
 mod view;
 mod wake;
 

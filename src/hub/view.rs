@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::audience::{Hub, Inner};
 use super::codec::{Codec, Pending};
+use super::resume::Resume;
 use super::wake::Wake;
 use crate::auth::{CredentialKey, Principal};
 use crate::jmap::id::{AccountId, DataType, State};
@@ -116,36 +117,6 @@ pub struct Subscriber {
     resume: Option<Box<Resume>>,
     /// Whether it counts as one of its user's connections.
     is_live: bool,
-}
-
-/// What a client says it has been given, or may have fetched.
-#[derive(Debug)]
-struct Resume {
-    /// `None` where there is none or it is not ours: everything current is sent.
-    token: Option<Token>,
-    /// The accounts it has been compared with: each as soon as its baseline is known, so that one
-    /// which upstream cannot answer for holds back no other.
-    compared: HashSet<AccountId>,
-    /// What has been given since: every later change of it has a number of its own. Bounded by the
-    /// states there are, and gone with the last account.
-    given: HashSet<(AccountId, DataType)>,
-}
-
-impl Resume {
-    fn from(token: &str) -> Box<Self> {
-        let (compared, given) = (HashSet::new(), HashSet::new());
-        Box::new(Self { token: Token::parse(token), compared, given })
-    }
-
-    /// Whatever is current is to be told, but for accounts that were settled.
-    fn of_unsettled(settled: HashSet<AccountId>) -> Box<Self> {
-        Box::new(Self { token: None, compared: settled, given: HashSet::new() })
-    }
-
-    /// What was compared stays so only where it is settled still.
-    fn reopen(&mut self, settled: &HashSet<AccountId>) {
-        self.compared.retain(|id| settled.contains(id));
-    }
 }
 
 impl Subscriber {

@@ -18,6 +18,7 @@
 //! | [`vault`] | what keeps URLs, keys and codes unreadable at rest |
 //! | [`registry`] | the subscriptions there are, and the credentials at hand |
 //! | [`presence`] | owners who come back, and credentials that are refused |
+//! | [`opening`] | what is there at the start |
 //! | [`ownership`] | whether the type is ours or upstream's |
 //! | [`serve`] | one subscription, from verification to its end |
 //! | [`message`] | what is pushed, in parts that push services take |
@@ -36,6 +37,7 @@ pub mod encrypt;
 mod keys;
 mod message;
 pub mod methods;
+mod opening;
 mod ownership;
 mod presence;
 pub mod rates;
@@ -48,13 +50,14 @@ pub mod target;
 pub mod vapid;
 pub mod vault;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
+
+pub use self::opening::{Error, KeyFileFault};
 
 use self::attempts::Terms;
 use self::binding::Matches;
@@ -68,12 +71,10 @@ use self::subscription::{Change, Subscription};
 use self::target::Policy;
 use self::target::connect::Resolver;
 use self::target::post::{self, Sender};
-use self::vapid::VapidKey;
 use crate::auth::{Authority, CredentialKey, Credentials, Principal};
 use crate::clock;
 use crate::config;
 use crate::drain::Drain;
-use crate::http::tls;
 use crate::hub::{Codec, Hub};
 use crate::jmap::date::UtcDate;
 use crate::jmap::session::Session;
@@ -133,46 +134,6 @@ pub struct Answer {
     pub created: Vec<(String, String)>,
 }
 
-/// Subscriptions cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// See [`store::Error`].
-    #[error("{0}; set push.store to a file that can be written, or to \"memory\"")]
-    Store(#[from] store::Error),
-    /// `push.vapid_key_file`.
-    #[error("read push.vapid_key_file {path}")]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: KeyFileFault,
-    },
-    /// The store's key.
-    #[error("read a VAPID key of the store")]
-    StoredKey(#[from] vapid::InvalidKey),
-    /// No key could be made.
-    #[error(transparent)]
-    Unsignable(#[from] vapid::Unsignable),
-    /// TLS towards push services.
-    #[error(transparent)]
-    Tls(#[from] tls::Error),
-    /// No runtime.
-    #[error("start the runtime that opens the store of PushSubscriptions")]
-    Runtime(#[from] std::io::Error),
-}
-
-/// What is wrong with a key file.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileFault {
-    /// It cannot be read.
-    #[error(transparent)]
-    Read(#[from] std::io::Error),
-    /// It holds no key of the right kind.
-    #[error(transparent)]
-    Key(#[from] vapid::InvalidKey),
-}
-
 /// See the module.
 pub struct Push {
     settings: config::Push,
@@ -213,8 +174,8 @@ impl Push {
         if !settings.mode.may_be_ours() {
             return Ok(None);
         }
-        let given = settings.vapid_key_file.as_deref().map(vapid_key).transpose()?;
-        let (store, keys, subscriptions) = open_store(&settings, given.as_ref())?;
+        let given = settings.vapid_key_file.as_deref().map(opening::vapid_key).transpose()?;
+        let (store, keys, subscriptions) = opening::open_store(&settings, given.as_ref())?;
         let limits = post::Limits {
             timeout: settings.timeout,
             connections: settings.connections,
@@ -343,47 +304,6 @@ impl Push {
         let presumed = i64::try_from(self.wiring.hub.presumed()).unwrap_or(i64::MAX);
         self.metrics.push_presumed.set(presumed);
     }
-}
-
-/// The store, its keys, and what is in it. `given` is to be the key that is advertised. Blocks: nothing
-/// else runs yet.
-fn open_store(settings: &config::Push, given: Option<&VapidKey>) -> Result<Opened, Error> {
-    let open = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        runtime.block_on(opened(settings, given))
-    };
-    // A thread of its own: the one we are on runs others' tasks, and may not block on one.
-    let joined = std::thread::scope(|scope| scope.spawn(open).join());
-    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-type Opened = (Store, VapidKeys, Vec<Subscription>);
-
-async fn opened(settings: &config::Push, given: Option<&VapidKey>) -> Result<Opened, Error> {
-    let (store, subscriptions) = match &settings.store {
-        None => (Store::memory(), Vec::new()),
-        Some(path) => {
-            Store::open(&store::Settings { path: path.clone(), key: settings.key.clone() })?
-        }
-    };
-    let new = given.map_or_else(|| VapidKey::generate()?.to_pkcs8(), VapidKey::to_pkcs8)?;
-    let mut keys = VapidKeys::read(&store.vapid(VapidStep::Ensure(new.clone()), today()).await?)?;
-    if let (Some(known), Some(given)) = (&keys, given)
-        && known.current().application_server_key() != given.application_server_key()
-    {
-        keys = VapidKeys::read(&store.vapid(VapidStep::Rotate(new), today()).await?)?;
-    }
-    // There is one after that step.
-    let keys = keys.ok_or(vapid::Unsignable)?;
-    Ok((store, keys, subscriptions))
-}
-
-fn vapid_key(path: &std::path::Path) -> Result<VapidKey, Error> {
-    let read = || -> Result<VapidKey, KeyFileFault> {
-        let pem = zeroize::Zeroizing::new(std::fs::read(path)?);
-        Ok(VapidKey::from_pem(&pem)?)
-    };
-    read().map_err(|source| Error::KeyFile { path: path.to_owned(), source })
 }
 
 /// What the hub encodes by for streams; a push service is sent no stream.

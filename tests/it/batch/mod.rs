@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Response;
 use http_body_util::Full;
-use jmap_push_proxy::config::Config;
+use jmap_push_proxy::config::PushMode;
 use serde_json::{Value, json};
 
 use crate::support::http::exchange;
@@ -15,7 +15,7 @@ use crate::support::upstream::{API, Fault, SESSION, account_of};
 use crate::support::ws::Ws;
 
 async fn rig() -> Rig {
-    Rig::start(|_: &mut Config| {}).await
+    Rig::start(|config| config.push.mode = PushMode::Own).await
 }
 
 fn json_of(response: &Response<Bytes>) -> Value {

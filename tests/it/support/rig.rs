@@ -9,7 +9,9 @@ use http::{Request, Response};
 use http_body_util::Full;
 use jmap_push_proxy::app::{self, Running};
 use jmap_push_proxy::cli::summary::Listeners;
-use jmap_push_proxy::config::{Config, Listen, QueryMode, UpstreamAddress, UpstreamTarget};
+use jmap_push_proxy::config::{
+    Config, Listen, PushMode, QueryMode, UpstreamAddress, UpstreamTarget,
+};
 use jmap_push_proxy::notify::Source;
 use jmap_push_proxy::notify::message::Notice;
 use jmap_push_proxy::telemetry::health::{Part, Trouble};
@@ -45,7 +47,8 @@ impl Rig {
         let mut config = Config::default();
         config.downstream.listen = vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];
         config.upstream.addresses = vec![upstream.configured.clone()];
-        config.push.store = None;
+        // What has to do with PushSubscription turns it on.
+        (config.push.mode, config.push.store) = (PushMode::Off, None);
         (config.admin.listen, config.admin.probes) = (None, None);
         config.event_source.query = QueryMode::Strict;
         config.event_source.throttle = Duration::ZERO;

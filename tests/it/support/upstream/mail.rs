@@ -293,15 +293,15 @@ impl Mail {
         if name == "Core/echo" {
             return json!([name, arguments, id]);
         }
+        let (data_type, verb) = name.split_once('/').unwrap_or((name, ""));
+        if !TYPES.iter().any(|(_, types)| types.contains(&data_type)) {
+            return error("unknownMethod");
+        }
         let id_of_account = arguments["accountId"].as_str().unwrap_or_default();
         let Some(account) = self.users[user].accounts.get(id_of_account).cloned() else {
             return error("accountNotFound");
         };
         let account = account.as_str();
-        let (data_type, verb) = name.split_once('/').unwrap_or((name, ""));
-        if !TYPES.iter().any(|(_, types)| types.contains(&data_type)) {
-            return error("unknownMethod");
-        }
         let own = |mail: &Self, state: &str| mail.seen_by(user, state);
         let old = own(self, &self.state(account, data_type));
         let answer = match verb {
