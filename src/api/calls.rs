@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::Changes;
 use super::caller::{Caller, Written};
 use super::memory::{Held, Memory, Unread};
-use super::request::without_own_capabilities;
+use super::request::without_capabilities;
 use super::tap::Tap;
 use super::turns::{Turn, Turns};
 use crate::auth::{Authority, CredentialKey, Credentials, Principal, Refusal};
@@ -25,6 +25,7 @@ use crate::http::decode::{DecodeError, decode};
 use crate::http::headers::clean_response;
 use crate::http::{Body, reply};
 use crate::hub::Hub;
+use crate::jmap::capability;
 use crate::jmap::problem::Problem;
 use crate::probe::Handle;
 use crate::push::{self, Push};
@@ -98,6 +99,17 @@ impl Calls {
         let has_own = config.upstream.push != UpstreamPush::Passthrough;
         let answer_size = config.websocket.response_size;
         Self { wiring, limits, memory, answers, answer_size, turns: Arc::default(), has_own }
+    }
+
+    /// The capabilities that we have added to the Session, and that upstream need not know.
+    pub(super) fn own(&self) -> &'static [&'static str] {
+        let vapid = self.wiring.push.as_ref().is_some_and(|push| push.offered().is_some());
+        match (self.has_own, vapid) {
+            (true, true) => capability::OWN,
+            (true, false) => &[capability::WEBSOCKET, capability::TICKETS],
+            (false, true) => &[capability::VAPID],
+            (false, false) => &[],
+        }
     }
 
     /// Where requests are held.
@@ -293,10 +305,7 @@ impl Calls {
         let written = Written::of(request.as_ref());
         let calls_own = request.as_ref().is_some_and(super::Request::calls_own);
         let may_use_own = request.is_some_and(|request| request.may_use_own);
-        if self.has_own
-            && may_use_own
-            && let Some(edited) = without_own_capabilities(&plain)
-        {
+        if may_use_own && let Some(edited) = without_capabilities(&plain, self.own()) {
             headers.remove(CONTENT_ENCODING);
             remove_digests(headers);
             *body = edited.into();

@@ -72,7 +72,7 @@ pub struct Running {
 /// # Errors
 /// See [`Error`].
 pub fn start(config: Config) -> Result<Running, Error> {
-    let room = limits::room(&config.limits);
+    let room = limits::room(&config.limits, &config.push);
     let (drain, metrics, health) = (Drain::default(), Metrics::default(), Arc::<Health>::default());
     let doors = Doors::bind(&config)?;
     let addresses = doors.addresses();
@@ -83,7 +83,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let permits = Arc::new(Semaphore::new(room.connections));
     let outward = upstream::Room::new(Arc::clone(&permits), room.kept);
     let upstream = Arc::new(Upstream::new(config.upstream.clone(), Arc::clone(&health), &outward)?);
-    let (parts, restored) = Parts::new(&config, &upstream, room.streams, &drain, &metrics)?;
+    let (parts, restored) = Parts::new(&config, &upstream, &room, &drain, &metrics)?;
     let mut background = JoinSet::new();
     if let (Some(push), Some(restored)) = (&parts.push, restored) {
         background.spawn(Arc::clone(push).run(restored));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::limits::Room;
 use super::service::Service;
 use super::{Error, notices, probing, pushing};
 use crate::api::calls::{self, Calls};
@@ -45,7 +46,7 @@ impl Parts {
     pub(super) fn new(
         config: &Config,
         upstream: &Arc<Upstream>,
-        streams: usize,
+        room: &Room,
         drain: &Drain,
         metrics: &Metrics,
     ) -> Result<(Self, Option<Restored>), push::Error> {
@@ -62,7 +63,7 @@ impl Parts {
             as_service: !config.probe.headers.is_empty(),
         });
         let event_source = config.event_source.clone();
-        let engine = Engine::new(event_source, streams, drain.clone(), metrics.clone());
+        let engine = Engine::new(event_source, room.streams, drain.clone(), metrics.clone());
         let (upstream, authority, drain) =
             (Arc::clone(upstream), Arc::new(authority), drain.clone());
         let wiring = push::Wiring {
@@ -71,7 +72,8 @@ impl Parts {
             hub: Arc::clone(&hub),
             drain: drain.clone(),
         };
-        let opened = Push::open(config, wiring, metrics.clone(), pushing::policy(config))?;
+        let terms = push::Terms { policy: pushing::policy(config), connections: room.pushes };
+        let opened = Push::open(config, wiring, metrics.clone(), terms)?;
         let (push, restored) = opened.unzip();
         Ok((Self { upstream, authority, hub, engine, push, drain }, restored))
     }

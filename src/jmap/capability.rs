@@ -18,9 +18,9 @@ pub const ENHANCED_REFERENCES: &str = "urn:ietf:params:jmap:refplus";
 /// Linagora's extension: credentials for URLs ([`crate::auth::tickets`]).
 pub const TICKETS: &str = "com:linagora:params:jmap:ws:ticket";
 
-/// Capabilities that we add to a Session, and that upstream may not know: a request that names one in
-/// `using` is sent on without it (A5).
-pub const OWN: &[&str] = &[WEBSOCKET, TICKETS];
+/// Capabilities that we may add to a Session, and that upstream then need not know: a request that names
+/// one in `using` is sent on without it (A5).
+pub const OWN: &[&str] = &[WEBSOCKET, TICKETS, VAPID];
 
 /// `(capability, data types)`, as registered by the RFC named beside it.
 pub const TYPES: &[(&str, &[&str])] = &[

@@ -59,7 +59,6 @@ use tokio::sync::Semaphore;
 
 pub use self::opening::{Error, KeyFileFault};
 
-use self::attempts::Terms;
 use self::binding::Matches;
 use self::breaker::Breaker;
 use self::keys::VapidKeys;
@@ -145,7 +144,7 @@ pub struct Push {
     subject: Option<String>,
     policy: Policy,
     sender: Sender,
-    attempts: Terms,
+    attempts: attempts::Terms,
     registry: Registry,
     ownership: Ownership,
     matches: Matches,
@@ -155,12 +154,20 @@ pub struct Push {
     rates: Mutex<Rates>,
 }
 
+/// What is not the operator's to say alone.
+#[derive(Debug)]
+pub struct Terms {
+    /// Where messages may go, and what is our own.
+    pub policy: Policy,
+    /// Messages under way in all: as many connections more may be open.
+    pub connections: usize,
+}
+
 /// What was in the store: to be served once the rest runs.
 pub struct Restored(Vec<Subscription>);
 
 impl Push {
     /// Opens the store and makes what is missing; `None` where `push.mode` leaves the type to upstream.
-    /// `policy` is what is ours, and never pushed to.
     ///
     /// # Errors
     /// See [`Error`].
@@ -168,8 +175,9 @@ impl Push {
         config: &config::Config,
         wiring: Wiring,
         metrics: Metrics,
-        policy: Policy,
+        terms: Terms,
     ) -> Result<Option<(Arc<Self>, Restored)>, Error> {
+        let Terms { policy, connections } = terms;
         let settings = config.push.clone();
         if !settings.mode.may_be_ours() {
             return Ok(None);
@@ -178,7 +186,7 @@ impl Push {
         let (store, keys, subscriptions) = opening::open_store(&settings, given.as_ref())?;
         let limits = post::Limits {
             timeout: settings.timeout,
-            connections: settings.connections,
+            connections,
             connections_per_host: settings.connections_per_host,
         };
         let ca_file = settings.ca_file.as_deref();
@@ -192,7 +200,7 @@ impl Push {
         };
         let push = Self {
             subject: settings.vapid_subject.clone().or(public),
-            attempts: Terms {
+            attempts: attempts::Terms {
                 most: settings.attempts,
                 attempt_interval: settings.attempt_interval,
                 retry_interval: settings.retry_interval,

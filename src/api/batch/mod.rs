@@ -47,6 +47,8 @@ const MOST_ARGUMENTS: usize = 256 << 10;
 
 /// What a request is judged by.
 pub struct Terms<'a> {
+    /// The capabilities that are ours, and nothing to upstream.
+    pub own: &'a [&'a str],
     /// Whether upstream's Session lists this capability.
     pub is_known: &'a dyn Fn(&str) -> bool,
     /// `maxCallsInRequest` (§2).
@@ -122,7 +124,7 @@ impl Batch {
     /// # Errors
     /// `notJSON`, `notRequest` or `limit` (§3.6.1).
     pub fn new(body: &[u8], terms: &Terms<'_>) -> Result<Self, Problem> {
-        let request = Request::read(body, terms.is_known)?;
+        let request = Request::read(body, terms.own, terms.is_known)?;
         let most = terms.max_calls.and_then(|most| usize::try_from(most).ok());
         if let Some(most) = most.filter(|most| request.calls.len() > *most) {
             let detail = format!("more than {most} method calls in one request");

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use crate::api::request::{MAX_CALLS, without_own_capabilities};
+use crate::api::request::{MAX_CALLS, without_capabilities};
 use crate::api::text::Text;
 use crate::jmap::capability::{CORE, ENHANCED_REFERENCES};
 use crate::jmap::object::{each_element, each_member, json_string, offset, splice, string};
@@ -61,8 +61,12 @@ impl Request {
     ///
     /// # Errors
     /// `notJSON` or `notRequest` (§3.6.1).
-    pub(super) fn read(body: &[u8], is_known: &dyn Fn(&str) -> bool) -> Result<Self, Problem> {
-        let text = match without_own_capabilities(body) {
+    pub(super) fn read(
+        body: &[u8],
+        own: &[&str],
+        is_known: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, Problem> {
+        let text = match without_capabilities(body, own) {
             Some(text) => text,
             None => str::from_utf8(body)
                 .map_err(|_| Problem::not_json("the request is not UTF-8"))?

@@ -42,6 +42,7 @@ impl Calls {
         let batch = Batch::new(
             plain,
             &Terms {
+                own: self.own(),
                 is_known: &|urn| principal.capabilities.iter().any(|known| known == urn),
                 max_calls: principal.limits.max_calls_in_request,
                 session_state: &format!("{}{suffix}", principal.session_state),

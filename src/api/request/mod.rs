@@ -161,17 +161,17 @@ fn may_name_own(using: &str) -> bool {
     using.contains('\\') || using.split('"').any(|name| capability::OWN.contains(&name))
 }
 
-/// A request without those capabilities in `using` that are ours alone; every other byte stays. `None`
+/// A request without those capabilities in `using` that are our `own` alone; every other byte stays. `None`
 /// when it names none, or cannot be read.
 #[must_use]
-pub fn without_own_capabilities(body: &[u8]) -> Option<String> {
+pub fn without_capabilities(body: &[u8], own: &[&str]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let mut splices = Vec::new();
     for using in members(text).ok()?.iter().filter(|member| member.name == "using") {
         let names: Vec<&RawValue> = serde_json::from_str(using.value.get()).ok()?;
         let is_own = |name: &&&RawValue| {
             let name = serde_json::from_str(name.get());
-            name.is_ok_and(|Text(name)| capability::OWN.contains(&&*name))
+            name.is_ok_and(|Text(name)| own.contains(&&*name))
         };
         let (own, kept): (Vec<&&RawValue>, Vec<&&RawValue>) = names.iter().partition(is_own);
         if !own.is_empty() {

@@ -1,6 +1,7 @@
 //! Requests as clients and as attackers write them.
 
 use super::*;
+use crate::jmap::capability::{OWN, VAPID};
 
 fn names(body: &str) -> Option<Vec<String>> {
     let request = Request::scan(body.as_bytes())?;
@@ -115,13 +116,15 @@ fn our_own_capabilities_go_no_further_and_nothing_else_changes() {
     ] {
         let body = using(named);
         assert!(Request::scan(body.as_bytes()).unwrap().may_use_own);
-        let edited = without_own_capabilities(body.as_bytes()).unwrap();
+        let edited = without_capabilities(body.as_bytes(), OWN).unwrap();
         assert_eq!(edited, using(sent));
     }
     let plain = using(r#"["urn:ietf:params:jmap:core"]"#);
     assert!(!Request::scan(plain.as_bytes()).unwrap().may_use_own);
+    let body = using(r#"["urn:ietf:params:jmap:websocket"]"#);
+    assert_eq!(without_capabilities(body.as_bytes(), &[VAPID]), None, "it is upstream's");
     for other in [using(r#"["urn:\u0061"]"#), using("3"), plain] {
-        assert_eq!(without_own_capabilities(other.as_bytes()), None);
+        assert_eq!(without_capabilities(other.as_bytes(), OWN), None);
     }
 }
 

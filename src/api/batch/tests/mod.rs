@@ -5,13 +5,14 @@ use serde_json::json;
 
 use self::model::{CORE, FOO, OURS, Server};
 use super::*;
+use crate::jmap::capability::OWN;
 
 mod model;
 
 const REFPLUS: &str = "urn:ietf:params:jmap:refplus";
 
 fn terms<'a>(is_known: &'a dyn Fn(&str) -> bool) -> Terms<'a> {
-    Terms { is_known, max_calls: Some(16), session_state: "last" }
+    Terms { own: OWN, is_known, max_calls: Some(16), session_state: "last" }
 }
 
 fn batch(request: &Value) -> Batch {
