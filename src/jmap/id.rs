@@ -76,11 +76,20 @@ opaque_string! {
     State, |text| text.len() <= MAX_STATE_BYTES
 }
 
+/// What states of our own making begin with.
+const INVENTED: &str = "presumed-";
+
 impl State {
     /// A state of our own making, for what changed to a state that nobody can know.
     #[must_use]
     pub fn invent(number: u128) -> Self {
-        Self(format!("presumed-{number:032x}").into())
+        Self(format!("{INVENTED}{number:032x}").into())
+    }
+
+    /// Whether it is one of our own making: upstream would not know it.
+    #[must_use]
+    pub fn is_invented(&self) -> bool {
+        self.0.starts_with(INVENTED)
     }
 }
 

@@ -67,7 +67,7 @@ impl Push {
         call: &Call<'_>,
     ) -> Result<(Value, Vec<(String, String)>), MethodError> {
         let user = who.principal.identity();
-        let _turn = self.registry.turn(&user).await;
+        let turn = self.registry.turn(&user).await;
         let of_user = self.registry.of_user(&user);
         let records = self.owned(who, &of_user).await?;
         let owned: Vec<&Subscription> = records.iter().map(|(_, record)| &**record).collect();
@@ -103,6 +103,7 @@ impl Push {
             MethodError::ServerFail("the proxy cannot write to its store; nothing was changed")
         })?;
         let held: BTreeMap<_, _> = records.iter().map(|(held, _)| (held.id, held)).collect();
+        let mut verified = Vec::new();
         for change in outcome.changes {
             match change {
                 Change::Create(record) => self.begin(who, &user, record),
@@ -111,7 +112,12 @@ impl Push {
                     let new =
                         || self.registry.of_user(&user).into_iter().find(|it| it.id == record.id);
                     let held = held.get(&record.id).map(|held| Arc::clone(held)).or_else(new);
-                    held.into_iter().for_each(|held| held.replace(Some(Arc::clone(&record))));
+                    if let Some(held) = held {
+                        let is_new =
+                            record.is_verified && !held.record().is_some_and(|it| it.is_verified);
+                        held.replace(Some(record));
+                        verified.extend(is_new.then_some(held));
+                    }
                 }
                 Change::Destroy(id) => {
                     let theirs = self.registry.of_user(&user);
@@ -120,6 +126,14 @@ impl Push {
                 }
             }
         }
+        drop(turn);
+        // What changes after the answer is told.
+        let served = async {
+            for held in &verified {
+                held.served().await;
+            }
+        };
+        let _ = tokio::time::timeout(2 * serve::PATIENCE, served).await;
         let created = outcome.created.into_iter().map(|(made, id)| (made, id.to_string()));
         Ok((outcome.response, created.collect()))
     }

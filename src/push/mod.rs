@@ -84,6 +84,9 @@ use crate::upstream::Upstream;
 /// Passwords hashed at once: each takes a core and 19 MiB.
 const HASHING: usize = 2;
 
+/// A resume token that is none: everything that is current is to be given.
+const UNKNOWN: &str = "?";
+
 /// How often what the operator sees is counted.
 const ROUND: Duration = Duration::from_secs(5);
 
@@ -229,7 +232,11 @@ impl Push {
             tracing::info!("push.store is \"memory\": a restart loses all PushSubscriptions");
         }
         self.wiring.authority.arrivals().follow();
-        for record in subscriptions {
+        for mut record in subscriptions {
+            if record.is_verified && record.given.is_empty() {
+                // The last process ended before it could write what it gave: nobody knows.
+                record.given = UNKNOWN.into();
+            }
             let user = record.username.clone();
             let held = Held::new(Arc::new(record), None);
             self.registry.add(&user, Arc::clone(&held));

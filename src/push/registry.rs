@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{MutexGuard as Turn, Notify};
+use tokio::sync::{MutexGuard as Turn, Notify, watch};
 
 use super::subscription::{Subscription, SubscriptionId};
 use crate::auth::{CredentialKey, Principal};
@@ -22,6 +22,8 @@ pub(super) struct Held {
     pub(super) id: SubscriptionId,
     state: Mutex<State>,
     changed: Notify,
+    /// Whether it is known from what states it goes on, so that no later change is missed.
+    is_served: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,7 @@ impl Held {
     pub(super) fn new(record: Arc<Subscription>, present: Option<Present>) -> Arc<Self> {
         let id = record.id;
         let state = Mutex::new(State { record: Some(record), present });
-        Arc::new(Self { id, state, changed: Notify::new() })
+        Arc::new(Self { id, state, changed: Notify::new(), is_served: watch::Sender::new(false) })
     }
 
     /// The record as it is now; `None` when it is destroyed.
@@ -65,6 +67,19 @@ impl Held {
     /// Cancel safety: nothing is lost when it is dropped.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// No later change is missed.
+    pub(super) fn serve(&self) {
+        self.is_served.send_replace(true);
+    }
+
+    /// Waits until no later change is missed.
+    ///
+    /// Cancel safety: may be dropped at any time.
+    pub(super) async fn served(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.is_served.subscribe().wait_for(|is_served| *is_served).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

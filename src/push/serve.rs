@@ -30,8 +30,10 @@ use crate::hub::{Pending, Subscriber, Wish};
 use crate::push::encrypt::MAX_PLAINTEXT;
 use crate::state::types::TypeFilter;
 
-/// How long a new subscriber waits to know from what states it starts.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a new subscriber waits to know from what states it starts, and its client for the answer that
+/// it is verified: what changes from then on is told. Where upstream takes longer, all is told once it is
+/// known.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Octets below which no message is cut further, whatever a push service says.
 const SHORTEST: usize = 512;
@@ -229,6 +231,7 @@ impl Delivery {
                 self.keep(push, token);
             }
         }
+        held.serve();
         push.note_view(held, &subscriber).await;
         loop {
             let due = (!self.pending.is_empty()).then(|| self.not_before.instant());

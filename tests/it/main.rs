@@ -34,6 +34,8 @@ mod relay;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod subscriptions;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tickets;

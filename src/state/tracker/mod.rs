@@ -323,7 +323,8 @@ impl Tracker {
     pub fn delivery_since(&self, key: &AccountKey) -> Option<&State> {
         let account = self.accounts.get(key)?;
         let wanted = account.watchers().mask(&self.types) & only(EMAIL_DELIVERY) != 0;
-        account.judged.as_ref().filter(|_| wanted)
+        // One of our own making means nothing to upstream.
+        account.judged.as_ref().filter(|state| wanted && !state.is_invented())
     }
 
     /// The known states of an account, in no order.

@@ -40,8 +40,7 @@ impl Tracker {
         };
         let types = self.wanted_types(key, offered).into_iter().filter(is_open);
         let answers: Vec<_> = types.map(|name| (name, ProbeAnswer::State(invent()))).collect();
-        let delivery =
-            self.delivery_since(key).map(|since| Delivery { since: since.clone(), created });
+        let delivery = account.judged.clone().map(|since| Delivery { since, created });
         let who = Observer::Known(self.owner(key).unwrap_or(who));
         self.probe_sent(key);
         let at = Exchange { who, sent: now, received: now };

@@ -21,7 +21,7 @@ use crate::support::wait::within;
 mod hostile;
 mod limits;
 mod names;
-mod receiver;
+pub(crate) mod receiver;
 mod sending;
 
 /// Certificates are for this name and those below it.

@@ -21,15 +21,15 @@ use super::NAME;
 use crate::support::certificate::Ca;
 
 /// See the module. Ends when dropped.
-pub(super) struct Receiver {
-    pub(super) address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 /// One connection.
-pub(super) struct Accepted(TlsStream<TcpStream>);
+pub(crate) struct Accepted(TlsStream<TcpStream>);
 
 /// Counts a connection while it is there.
 struct Open(Arc<AtomicUsize>);
@@ -49,7 +49,7 @@ impl Drop for Receiver {
 #[expect(clippy::disallowed_methods, reason = "ends with the receiver or its connections")]
 impl Receiver {
     /// TCP at an address, each connection served by itself.
-    pub(super) async fn tcp<F>(at: &str, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    pub(crate) async fn tcp<F>(at: &str, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -74,7 +74,7 @@ impl Receiver {
     }
 
     /// HTTP/1.1 over TLS as [`NAME`], octet by octet.
-    pub(super) async fn tls<F>(
+    pub(crate) async fn tls<F>(
         ca: &Ca,
         serve: impl Fn(Accepted) -> F + Clone + Send + 'static,
     ) -> Self
@@ -84,7 +84,7 @@ impl Receiver {
         Self::tls_at("127.0.0.1:0", NAME, ca, serve).await
     }
 
-    pub(super) async fn tls_at<F>(
+    pub(crate) async fn tls_at<F>(
         at: &str,
         name: &str,
         ca: &Ca,
@@ -106,7 +106,7 @@ impl Receiver {
     }
 
     /// A raw receiver that answers every request with these octets, and keeps the connection.
-    pub(super) async fn answering(ca: &Ca, answer: &'static str) -> Self {
+    pub(crate) async fn answering(ca: &Ca, answer: &'static str) -> Self {
         Self::tls(ca, move |mut accepted| async move {
             while accepted.request().await.is_some() && accepted.send(answer).await {}
         })
@@ -114,7 +114,7 @@ impl Receiver {
     }
 
     /// HTTP/2 over TLS as [`NAME`]; the first argument is which connection it is, from 0.
-    pub(super) async fn http2<F>(
+    pub(crate) async fn http2<F>(
         ca: &Ca,
         answer: impl Fn(usize, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     ) -> Self
@@ -145,19 +145,19 @@ impl Receiver {
     }
 
     /// Connections so far.
-    pub(super) fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
     /// Connections that are open.
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 }
 
 impl Accepted {
     /// The next request, head and body; `None` when the sender has gone.
-    pub(super) async fn request(&mut self) -> Option<String> {
+    pub(crate) async fn request(&mut self) -> Option<String> {
         let mut request = Vec::new();
         loop {
             let text = String::from_utf8_lossy(&request).into_owned();
@@ -172,13 +172,13 @@ impl Accepted {
     }
 
     /// Whether the sender took these octets.
-    pub(super) async fn send(&mut self, octets: impl AsRef<[u8]>) -> bool {
+    pub(crate) async fn send(&mut self, octets: impl AsRef<[u8]>) -> bool {
         let sent = self.0.write_all(octets.as_ref()).await.is_ok();
         sent && self.0.flush().await.is_ok()
     }
 
     /// Waits until the sender has gone.
-    pub(super) async fn gone(&mut self) {
+    pub(crate) async fn gone(&mut self) {
         while self.0.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {}
     }
 }

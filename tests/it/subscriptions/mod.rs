@@ -1,0 +1,106 @@
+//! `PushSubscription` as clients and push services see it (RFC 8620 §7.2; P3-P11).
+
+mod delivery;
+mod life;
+mod owners;
+mod rules;
+mod service;
+
+use std::time::Duration;
+
+use jmap_push_proxy::config::{Config, PushMode};
+use serde_json::{Value, json};
+
+use self::service::PushService;
+use crate::support::certificate::Ca;
+use crate::support::rig::Rig;
+use crate::support::upstream::Upstream;
+
+/// A proxy that owns the type, and a push service it may send to.
+struct Premises {
+    rig: Rig,
+    service: PushService,
+    _ca: Ca,
+}
+
+impl Premises {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(tweak: impl FnOnce(&mut Config)) -> Self {
+        Self::before(Upstream::start().await, tweak).await
+    }
+
+    async fn before(upstream: Upstream, tweak: impl FnOnce(&mut Config)) -> Self {
+        let ca = Ca::new();
+        let service = PushService::start(&ca).await;
+        let rig = Rig::before(upstream, |config| {
+            let push = &mut config.push;
+            push.mode = PushMode::Own;
+            push.ports = vec![service.port()];
+            // 127.0.0.1 is upstream's and ours.
+            push.allow_networks = vec!["127.0.0.2/32".parse().unwrap()];
+            push.ca_file = Some(ca.file().to_owned());
+            push.throttle = Duration::ZERO;
+            push.attempt_interval = Duration::from_millis(50);
+            push.retry_interval = Duration::from_millis(50);
+            tweak(config);
+        });
+        Self { rig, service, _ca: ca }
+    }
+
+    /// One call of `PushSubscription/…`; the response's name and arguments.
+    async fn call(&self, user: &str, name: &str, arguments: Value) -> (String, Value) {
+        let calls = json!([[format!("PushSubscription/{name}"), arguments, "c"]]);
+        let response = self.rig.call(user, &calls).await;
+        let mut response: Value = serde_json::from_slice(response.body()).unwrap();
+        let mut answer = response["methodResponses"][0].take();
+        (answer[0].as_str().unwrap().to_owned(), answer[1].take())
+    }
+
+    async fn set(&self, user: &str, arguments: Value) -> Value {
+        let (name, response) = self.call(user, "set", arguments).await;
+        assert_eq!(name, "PushSubscription/set", "{response}");
+        response
+    }
+
+    /// Makes a subscription that this path of the push service stands for; gives its id.
+    async fn subscribe(&self, user: &str, path: &str, types: Value) -> String {
+        let created = self.create(user, path, types).await;
+        created["created"]["new"]["id"].as_str().unwrap_or_else(|| panic!("{created}")).to_owned()
+    }
+
+    async fn create(&self, user: &str, path: &str, types: Value) -> Value {
+        let url = self.service.url(path);
+        let new = json!({ "deviceClientId": path, "url": url, "types": types });
+        self.set(user, json!({ "create": { "new": new } })).await
+    }
+
+    /// The same, and shows the code that comes.
+    async fn verified(&self, user: &str, path: &str, types: Value) -> String {
+        let id = self.subscribe(user, path, types).await;
+        let code = self.service.code(path).await;
+        let update = json!({ "update": { id.clone(): { "verificationCode": code } } });
+        let response = self.set(user, update).await;
+        assert!(response["updated"].get(&id).is_some(), "{response}");
+        id
+    }
+
+    /// What `/get` says of a user's subscriptions.
+    async fn list(&self, user: &str) -> Vec<Value> {
+        let (name, mut response) = self.call(user, "get", json!({ "ids": null })).await;
+        assert_eq!(name, "PushSubscription/get", "{response}");
+        serde_json::from_value(response["list"].take()).unwrap()
+    }
+
+    /// Waits until a user has so many.
+    async fn has(&self, user: &str, count: usize) {
+        let waiting = async {
+            while self.list(user).await.len() != count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        crate::support::wait::within("that many subscriptions", waiting).await;
+    }
+}
