@@ -81,7 +81,8 @@ begin_ours() {
   begin ours env \
     JMAP_PUSH_PROXY__LIMITS__STREAMS_PER_USER=0 JMAP_PUSH_PROXY__EVENT_SOURCE__THROTTLE=0s \
     JMAP_PUSH_PROXY__WEBSOCKET__THROTTLE=0s \
-    JMAP_PUSH_PROXY__DRAIN__PRE_STOP=0s JMAP_PUSH_PROXY__DRAIN__WINDOW=0s "$@" \
+    JMAP_PUSH_PROXY__DRAIN__PRE_STOP=0s JMAP_PUSH_PROXY__DRAIN__WINDOW=0s \
+    JMAP_PUSH_PROXY__PUSH__STORE="$work/push.sqlite" "$@" \
     "$proxy" --listen "127.0.0.1:$port" --upstream "http://127.0.0.1:$upstream_port" \
     --admin off --probes off
   part=$begun server=$begun

@@ -171,8 +171,6 @@ pub struct Subscription {
     pub given: Box<str>,
     /// Why nothing is sent any more, for the operator.
     pub disabled: Option<Box<str>>,
-    /// Deliveries in a row that failed.
-    pub failures: u32,
 }
 
 impl Subscription {

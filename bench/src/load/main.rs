@@ -19,6 +19,7 @@ mod streams;
 mod subscriber;
 mod tls;
 mod upstream;
+mod web_push;
 mod websocket;
 
 use std::io;
@@ -43,6 +44,10 @@ enum Load {
     Flood(flood::Flood),
     /// Starts a program and tells when it serves and what it holds when idle.
     Start(start::Start),
+    /// Makes a store of PushSubscriptions.
+    Subscriptions(web_push::Subscriptions),
+    /// Is a push service, and changes what each of those subscriptions is told of.
+    Push(web_push::Push),
     /// Is a JMAP server.
     Upstream {
         /// Where it listens.
@@ -69,6 +74,8 @@ fn main() -> io::Result<()> {
             Load::Post(post) => post.run().await,
             Load::Flood(flood) => flood.run().await,
             Load::Start(start) => start.run().await,
+            Load::Subscriptions(subscriptions) => subscriptions.run().await,
+            Load::Push(push) => push.run().await,
             Load::Upstream { listen } => upstream::serve(listen).await,
         }
     })

@@ -14,19 +14,19 @@ use crate::jmap::id::{AccountId, DataType};
 use crate::push::subscription::{Change, Sealed, Subscription, SubscriptionId, View};
 
 const SELECT: &str = "SELECT id, username, device_client_id, owner, created, expires, types, \
-    is_verified, verification_sent, wrong_codes, vapid, accounts, api_path, host, disabled, failures, \
-    sealed, given FROM subscription";
+    is_verified, verification_sent, wrong_codes, vapid, accounts, api_path, host, disabled, sealed, \
+    given FROM subscription";
 
 const INSERT: &str = "INSERT INTO subscription (id, username, device_client_id, owner, created, \
     expires, types, is_verified, verification_sent, wrong_codes, vapid, accounts, api_path, host, \
-    disabled, failures, sealed, given) VALUES (:id, :username, :device_client_id, :owner, :created, \
+    disabled, sealed, given) VALUES (:id, :username, :device_client_id, :owner, :created, \
     :expires, :types, :is_verified, :verification_sent, :wrong_codes, :vapid, :accounts, :api_path, \
-    :host, :disabled, :failures, :sealed, :given)";
+    :host, :disabled, :sealed, :given)";
 
 const UPDATE: &str = "UPDATE subscription SET expires = :expires, types = :types, \
     is_verified = :is_verified, verification_sent = :verification_sent, wrong_codes = :wrong_codes, \
-    accounts = :accounts, api_path = :api_path, host = :host, disabled = :disabled, \
-    failures = :failures WHERE id = :id";
+    accounts = :accounts, api_path = :api_path, host = :host, disabled = :disabled \
+    WHERE id = :id";
 
 /// Makes these changes, in order. To change or destroy what is not there changes nothing: another
 /// process may have been quicker.
@@ -76,7 +76,6 @@ fn insert(transaction: &Transaction<'_>, new: &Subscription) -> Result<(), Error
             ":api_path": new.view.api_path,
             ":host": new.view.host,
             ":disabled": new.disabled,
-            ":failures": new.failures,
             ":sealed": new.sealed.0,
             ":given": new.given,
         },
@@ -98,7 +97,6 @@ fn update(transaction: &Transaction<'_>, changed: &Subscription) -> Result<(), E
             ":api_path": changed.view.api_path,
             ":host": changed.view.host,
             ":disabled": changed.disabled,
-            ":failures": changed.failures,
         },
     )?;
     Ok(())
@@ -220,9 +218,8 @@ impl Shared {
             vapid: row.get(10)?,
             view,
             disabled: row.get_ref(14)?.as_str_or_null()?.map(Into::into),
-            failures: row.get(15)?,
-            sealed: Sealed(row.get_ref(16)?.as_blob()?.into()),
-            given: text(row, 17)?.into(),
+            sealed: Sealed(row.get_ref(15)?.as_blob()?.into()),
+            given: text(row, 16)?.into(),
         })
     }
 

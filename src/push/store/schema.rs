@@ -51,7 +51,6 @@ pub(super) const LADDER: &[&str] = &["
         api_path TEXT NOT NULL,
         host TEXT,
         disabled TEXT,
-        failures INTEGER NOT NULL,
         sealed BLOB NOT NULL,
         given TEXT NOT NULL
     ) STRICT;
@@ -64,7 +63,7 @@ pub(super) fn open(path: &Path, vault: &Vault) -> Result<Connection, Error> {
     // SQLite says better.
     let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     let mut connection = connect(path).map_err(failed)?;
-    if is_foreign(&connection).map_err(failed)? {
+    if is_foreign(&mut connection).map_err(failed)? {
         return Err(Error::Foreign { path: path.to_owned() });
     }
     let found = climb(&mut connection, LADDER).map_err(failed)?;
@@ -92,10 +91,13 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn is_foreign(connection: &Connection) -> rusqlite::Result<bool> {
-    let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+/// Whether another program's tables are in it.
+fn is_foreign(connection: &mut Connection) -> rusqlite::Result<bool> {
+    // Both of one moment: another process may be about to make it.
+    let moment = connection.transaction()?;
+    let id: i64 = moment.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables = "SELECT count(*) FROM sqlite_schema";
-    let tables: i64 = connection.query_row(tables, [], |row| row.get(0))?;
+    let tables: i64 = moment.query_row(tables, [], |row| row.get(0))?;
     Ok(id != APPLICATION && (id != 0 || tables > 0))
 }
 

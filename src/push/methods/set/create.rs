@@ -88,7 +88,6 @@ impl Set<'_> {
             vapid: self.terms.vapid,
             given: "".into(),
             disabled: None,
-            failures: 0,
         })
     }
 

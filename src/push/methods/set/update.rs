@@ -39,7 +39,7 @@ impl Set<'_> {
         let mut after = before.clone();
         self.apply(&mut after, patch, shown)?;
         // Its client takes care of it: it may have mended what made us stop.
-        (after.disabled, after.failures) = (None, 0);
+        after.disabled = None;
         if shown == Shown::Right && !before.is_verified {
             (after.is_verified, after.wrong_codes) = (true, 0);
             let (device, url) = (&after.device_client_id, &secrets.url);

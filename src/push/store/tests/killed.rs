@@ -102,6 +102,11 @@ fn note(line: &str, known: &mut HashMap<SubscriptionId, Known>) {
     }
 }
 
+/// In which form it was written.
+fn version_of(there: &Subscription) -> u32 {
+    (there.expires.0 - VERSION_0).try_into().unwrap()
+}
+
 /// Holds what is there against what was told.
 fn judge(scratch: &Scratch, known: &mut HashMap<SubscriptionId, Known>, slowest: &mut Duration) {
     let asked = Instant::now();
@@ -110,13 +115,13 @@ fn judge(scratch: &Scratch, known: &mut HashMap<SubscriptionId, Known>, slowest:
     let mut found: HashMap<_, _> = found.into_iter().map(|it| (it.id, it)).collect();
     for (id, told) in &mut *known {
         let there = found.remove(id);
-        let version = there.as_ref().map(|it| it.failures);
+        let version = there.as_ref().map(version_of);
         assert!([told.acknowledged, told.begun].contains(&version), "{id}: {version:?}, {told:?}");
         *told = Known { acknowledged: version, begun: version };
         let Some(there) = there else { continue };
         assert_eq!(there.secrets(store.vault()), Some(secrets(*id)), "{id}: torn");
         let sealed = there.sealed.clone();
-        let whole = Subscription { sealed, ..subscription(store.vault(), *id, there.failures) };
+        let whole = Subscription { sealed, ..subscription(store.vault(), *id, version_of(&there)) };
         assert_eq!(there, whole, "{id}: torn");
     }
     assert!(found.is_empty(), "never begun: {:?}", found.keys());

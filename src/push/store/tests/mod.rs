@@ -53,6 +53,9 @@ fn secrets(id: SubscriptionId) -> Secrets {
     }
 }
 
+/// When a subscription in its first form expires; each that follows does so a second later.
+const VERSION_0: i64 = 1_786_000_000;
+
 /// A subscription in its `version`th form, of which every property that changes tells.
 fn subscription(vault: &Vault, id: SubscriptionId, version: u32) -> Subscription {
     let names = ["urn:ietf:params:jmap:core".to_owned(), "urn:ietf:params:jmap:mail".to_owned()];
@@ -72,7 +75,7 @@ fn subscription(vault: &Vault, id: SubscriptionId, version: u32) -> Subscription
             host: version.is_multiple_of(2).then(|| "jmap.example.com".into()),
         },
         created: UtcDate(1_785_931_200),
-        expires: UtcDate(1_786_000_000 + i64::from(version)),
+        expires: UtcDate(VERSION_0 + i64::from(version)),
         types: (version != 1).then(|| types.iter().take(version as usize % 4).cloned().collect()),
         is_verified: version > 0,
         verification_sent: (version > 0).then_some(UtcDate(1_785_931_201)),
@@ -80,7 +83,6 @@ fn subscription(vault: &Vault, id: SubscriptionId, version: u32) -> Subscription
         vapid: 1,
         given: "".into(),
         disabled: (version > 2).then(|| "403 BadJwtToken".into()),
-        failures: version,
     }
 }
 
