@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "a tool for developers may panic on what it made")]
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
+mod batch;
 mod flood;
 mod http;
 mod own;
@@ -40,6 +41,8 @@ enum Load {
     Own(own::Own),
     /// API calls, one after another on each connection.
     Post(post::Post),
+    /// API calls beside one that the proxy answers itself.
+    Batch(batch::Batch),
     /// API calls beside a client that floods its WebSocket with them.
     Flood(flood::Flood),
     /// Starts a program and tells when it serves and what it holds when idle.
@@ -72,6 +75,7 @@ fn main() -> io::Result<()> {
             Load::Reconnect(reconnect) => reconnect.run().await,
             Load::Own(own) => own.run().await,
             Load::Post(post) => post.run().await,
+            Load::Batch(batch) => batch.run().await,
             Load::Flood(flood) => flood.run().await,
             Load::Start(start) => start.run().await,
             Load::Subscriptions(subscriptions) => subscriptions.run().await,

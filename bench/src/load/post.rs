@@ -139,9 +139,14 @@ pub(crate) fn message() -> io::Result<Vec<u8>> {
 /// An API request of 4 KB: a client that asks for e-mails by their ids. `more` stands before its other
 /// members.
 fn body(more: &str) -> String {
-    let ids: Vec<_> = (0..240).map(|n| format!(r#""M{n:012x}""#)).collect();
     format!(
-        r#"{{{more}"using":["urn:ietf:params:jmap:core","urn:ietf:params:jmap:mail"],"methodCalls":[["Email/get",{{"accountId":"bench","ids":[{}]}},"0"]]}}"#,
-        ids.join(",")
+        r#"{{{more}"using":["urn:ietf:params:jmap:core","urn:ietf:params:jmap:mail"],"methodCalls":[{}]}}"#,
+        emails()
     )
+}
+
+/// Its call.
+pub(crate) fn emails() -> String {
+    let ids: Vec<_> = (0..240).map(|n| format!(r#""M{n:012x}""#)).collect();
+    format!(r#"["Email/get",{{"accountId":"bench","ids":[{}]}},"0"]"#, ids.join(","))
 }

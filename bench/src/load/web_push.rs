@@ -98,7 +98,8 @@ impl Subscriptions {
     pub(crate) async fn run(self) -> io::Result<()> {
         let settings = Settings { path: self.store.clone(), key: None };
         let (store, _) = Store::open(&settings).map_err(io::Error::other)?;
-        let vapid = VapidKey::generate().and_then(|key| key.to_pkcs8()).map_err(io::Error::other)?;
+        let vapid =
+            VapidKey::generate().and_then(|key| key.to_pkcs8()).map_err(io::Error::other)?;
         store.vapid(VapidStep::Ensure(vapid), now()).await.map_err(io::Error::other)?;
         let all = (0..self.count).map(|n| self.subscription(&store, n));
         let all = all.collect::<io::Result<Vec<_>>>()?;
@@ -107,6 +108,13 @@ impl Subscriptions {
         }
         store.close().await.map_err(io::Error::other)?;
         tell("disk_bytes_per_subscription", bytes(&self.store)? / f64::from(self.count));
+        drop((store, all));
+        let this = Server::of(std::process::id());
+        let (before, began) = (this.memory()?.private, Instant::now());
+        let (_store, found) = Store::open(&settings).map_err(io::Error::other)?;
+        tell("opened_ms", milliseconds(began.elapsed()));
+        let more = this.memory()?.private.saturating_sub(before);
+        tell("opened_private_bytes_per_subscription", part(more, found.len()));
         Ok(())
     }
 
@@ -214,7 +222,8 @@ impl Push {
     }
 
     fn acceptor(&self) -> io::Result<TlsAcceptor> {
-        let chain = vec![CertificateDer::from_pem_file(&self.certificate).map_err(io::Error::other)?];
+        let chain =
+            vec![CertificateDer::from_pem_file(&self.certificate).map_err(io::Error::other)?];
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(io::Error::other)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)

@@ -1,13 +1,16 @@
 //! Subscriptions as rows of `subscription` ([`LADDER`](super::schema::LADDER)), both ways.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread::available_parallelism;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params};
 
-use super::Error;
+use super::{Error, schema};
 use crate::auth::principal::Access;
 use crate::jmap::date::UtcDate;
 use crate::jmap::id::{AccountId, DataType};
@@ -15,7 +18,7 @@ use crate::push::subscription::{Change, Sealed, Subscription, SubscriptionId, Vi
 
 const SELECT: &str = "SELECT id, username, device_client_id, owner, created, expires, types, \
     is_verified, verification_sent, wrong_codes, vapid, accounts, api_path, host, disabled, sealed, \
-    given FROM subscription";
+    given FROM subscription WHERE rowid BETWEEN ?1 AND ?2";
 
 const INSERT: &str = "INSERT INTO subscription (id, username, device_client_id, owner, created, \
     expires, types, is_verified, verification_sent, wrong_codes, vapid, accounts, api_path, host, \
@@ -137,14 +140,76 @@ fn list_of(transaction: &Transaction<'_>, names: &[String]) -> Result<i64, Error
     Ok(transaction.last_insert_rowid())
 }
 
-/// All there are. One that cannot be read is left where it is, and told of.
+/// Rows from which on they are read by several threads.
+const MANY: i64 = 10_000;
+
+/// Threads at most: a start should not take all of a large machine.
+const MOST_THREADS: usize = 4;
+
+/// Pieces that the threads take one after another, as rows may be anywhere among the rowids.
+const PIECES: i64 = 64;
+
+/// All there are, in no order. One that cannot be read is left where it is, and told of.
 pub(super) fn load(connection: &Connection) -> Result<Vec<Subscription>, Error> {
-    let count = "SELECT count(*) FROM subscription";
-    let count: i64 = connection.query_row(count, [], |row| row.get(0))?;
-    let mut loaded = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
-    let mut shared = Shared::read(connection)?;
+    let count = "SELECT count(*), min(rowid), max(rowid) FROM subscription";
+    let (count, first, last) = connection.query_row(count, [], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<_>>(1)?, row.get::<_, Option<_>>(2)?))
+    })?;
+    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
+    let path = connection.path().filter(|path| !path.is_empty() && count >= MANY);
+    let Some(path) = path else {
+        let mut loaded = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
+        load_piece(connection, &mut Shared::read(connection)?, (first, last), &mut loaded)?;
+        return Ok(loaded);
+    };
+    load_in_threads(Path::new(path), (first, last))
+}
+
+/// The same by several connections. Another process may change something meanwhile, as it may thereafter.
+fn load_in_threads(path: &Path, (first, last): (i64, i64)) -> Result<Vec<Subscription>, Error> {
+    let next = AtomicI64::new(0);
+    let step = last.saturating_sub(first) / PIECES + 1;
+    let read = || -> Result<Vec<Subscription>, Error> {
+        let connection = schema::connect_to_read(path)?;
+        let (mut shared, mut loaded) = (Shared::read(&connection)?, Vec::new());
+        loop {
+            let piece = next.fetch_add(1, Ordering::Relaxed);
+            if piece >= PIECES {
+                return Ok(loaded);
+            }
+            let from = first.saturating_add(piece.saturating_mul(step));
+            load_piece(
+                &connection,
+                &mut shared,
+                (from, from.saturating_add(step - 1)),
+                &mut loaded,
+            )?;
+        }
+    };
+    let threads = available_parallelism().map_or(1, |it| it.get().min(MOST_THREADS));
+    let mut loaded =
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(read)).collect();
+            let mut all = vec![read()];
+            all.extend(others.into_iter().map(|other| {
+                other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }));
+            all.into_iter().collect::<Result<Vec<_>, _>>()
+        })?;
+    let mut all = loaded.pop().unwrap_or_default();
+    loaded.iter_mut().for_each(|some| all.append(some));
+    Ok(all)
+}
+
+/// Those whose rowid is in this range, both ends included.
+fn load_piece(
+    connection: &Connection,
+    shared: &mut Shared,
+    range: (i64, i64),
+    loaded: &mut Vec<Subscription>,
+) -> Result<(), Error> {
     let mut select = connection.prepare(SELECT)?;
-    let mut rows = select.query([])?;
+    let mut rows = select.query(range)?;
     while let Some(row) = rows.next()? {
         match shared.subscription(row) {
             Ok(subscription) => loaded.push(subscription),
@@ -154,12 +219,12 @@ pub(super) fn load(connection: &Connection) -> Result<Vec<Subscription>, Error> 
             }
         }
     }
-    Ok(loaded)
+    Ok(())
 }
 
 /// What many subscriptions say alike is held once.
 struct Shared {
-    capabilities: HashMap<i64, Arc<[String]>>,
+    capabilities: BTreeMap<i64, Arc<[String]>>,
     paths: Words,
     types: Vec<(Box<str>, Arc<[DataType]>)>,
 }
@@ -188,7 +253,7 @@ impl Shared {
     fn read(connection: &Connection) -> Result<Self, Error> {
         let mut select = connection.prepare("SELECT list, names FROM capabilities")?;
         let mut rows = select.query([])?;
-        let mut capabilities = HashMap::new();
+        let mut capabilities = BTreeMap::new();
         while let Some(row) = rows.next()? {
             let names: Vec<String> = json(row, 1)?;
             capabilities.insert(row.get(0)?, names.into());
@@ -224,15 +289,15 @@ impl Shared {
     }
 
     fn accounts(&self, lines: &str) -> Option<Arc<[(AccountId, Access)]>> {
-        let account = |line: &str| {
+        let mut accounts = Vec::with_capacity(lines.bytes().filter(|byte| *byte == b'\n').count());
+        for line in lines.split_terminator('\n') {
             let (whose, rest) = line.split_once(' ')?;
             let (list, id) = rest.split_once(' ')?;
-            let capabilities = self.capabilities.get(&list.parse().ok()?)?;
-            let access =
-                Access { is_personal: whose == "p", capabilities: Arc::clone(capabilities) };
-            Some((AccountId::parse(id)?, access))
-        };
-        lines.split_terminator('\n').map(account).collect()
+            let capabilities = Arc::clone(self.capabilities.get(&list.parse().ok()?)?);
+            let access = Access { is_personal: whose == "p", capabilities };
+            accounts.push((AccountId::parse(id)?, access));
+        }
+        Some(accounts.into())
     }
 
     fn types(&mut self, names: &str) -> Option<Arc<[DataType]>> {

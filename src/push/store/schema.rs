@@ -91,6 +91,14 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A further connection, of one who only reads, to a database that is open.
+pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}
+
 /// Whether another program's tables are in it.
 fn is_foreign(connection: &mut Connection) -> rusqlite::Result<bool> {
     // Both of one moment: another process may be about to make it.
