@@ -18,6 +18,7 @@ use self::receiver::Receiver;
 use crate::support::certificate::Ca;
 use crate::support::wait::within;
 
+mod document;
 mod hostile;
 mod limits;
 mod names;
