@@ -21,7 +21,8 @@ const ADDRESS: &str = "127.0.0.2";
 /// A push service that takes everything, and the bodies that it takes.
 async fn service(ca: &Ca) -> (Receiver, mpsc::UnboundedReceiver<Value>) {
     let (taken, bodies) = mpsc::unbounded_channel();
-    let receiver = Receiver::tls_at(&format!("{ADDRESS}:0"), ADDRESS, ca, move |mut accepted| {
+    let at = format!("{ADDRESS}:0");
+    let receiver = Receiver::tls_at(&at, ADDRESS, ca, move |mut accepted| {
         let taken = taken.clone();
         async move {
             while let Some(request) = accepted.request().await {
