@@ -1,12 +1,16 @@
 //! Runs the demo: its server, and a proxy before it that is like any other.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Error, Running, start};
 use crate::config::{Config, Listen, UpstreamAddress, UpstreamTarget};
+use crate::demo::push_service::PushService;
 use crate::demo::server::Server;
 use crate::demo::{Front, open_browser};
 use crate::drain::{Drain, Phase};
@@ -60,8 +64,14 @@ fn before(server: Server, listen: SocketAddr, drain: &Drain) -> Result<(Running,
     config.probe.interval = Duration::from_secs(4);
     // Nor is who presses twice within a second to read the throttle's time as the proxy's.
     config.event_source.throttle = Duration::ZERO;
+    config.push.throttle = Duration::ZERO;
+    // Subscriptions of a demo end with it, and leave nothing on the disk.
+    config.push.store = None;
     let event_source_path = config.event_source.path.clone();
-    let running = start(config)?;
+    let running = match &server.push_service {
+        Some(push_service) => opened_to(push_service, config)?,
+        None => start(config)?,
+    };
     let (outbox, mut deliveries) = (running.notify(), server.deliveries);
     drain.spawn(async move {
         while let Some(delivery) = deliveries.recv().await {
@@ -75,4 +85,20 @@ fn before(server: Server, listen: SocketAddr, drain: &Drain) -> Result<(Running,
         Listen::Unix(_) => None,
     });
     Ok((running, Front { address: bound.unwrap_or(listen), event_source_path }))
+}
+
+/// Starts a proxy that may push to the demo's push service and believes its certificate, as an operator
+/// would allow one in a network of their own; nothing else of this machine is opened by that.
+fn opened_to(push_service: &PushService, mut config: Config) -> Result<Running, Error> {
+    config.push.allow_networks.push(IpNet::from(push_service.address.ip()));
+    config.push.ports.push(push_service.address.port());
+    let path = std::env::temp_dir().join(format!("jmap-demo-{:032x}.pem", rand::random::<u128>()));
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let started = file.write_all(push_service.certificate.as_bytes()).map_err(Error::Runtime);
+    config.push.ca_file = Some(path.clone());
+    let started = started.and_then(|()| start(config));
+    // It has been read; if it cannot be removed it says no more than who the push service was.
+    let _ = std::fs::remove_file(path);
+    started
 }

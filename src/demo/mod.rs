@@ -1,7 +1,8 @@
 //! `demo`: a built-in JMAP server without push and the proxy before it, for the first minute.
 //!
 //! A person sees the event stream live on a page that comes through the proxy, delivers a mail by a
-//! button, and sees its `StateChange` arrive. How the proxy is started is the caller's to say.
+//! button, and sees its `StateChange` arrive; by Web Push as well, through a push service that is built in.
+//! How the proxy is started is the caller's to say.
 
 use std::fmt;
 use std::io::Write;
@@ -11,6 +12,7 @@ use std::process::{Command, Stdio};
 use crate::drain::Drain;
 use server::Server;
 
+pub mod push_service;
 pub mod server;
 
 /// The proxy as the demo sees it: where it stands and where its event source is.

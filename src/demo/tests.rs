@@ -44,8 +44,13 @@ async fn a_proxy_that_does_not_start_is_the_error() {
 
 #[test]
 fn the_page_needs_nothing_from_elsewhere() {
-    let page = include_str!("page.html");
-    for mark in ["src=", "@import", ": url(", "https://"] {
-        assert!(!page.contains(mark), "{mark}");
+    for file in [include_str!("page.html"), include_str!("web_push.js"), include_str!("worker.js")]
+    {
+        for mark in ["@import", ": url(", "https://", "//cdn"] {
+            assert!(!file.contains(mark), "{mark}");
+        }
+        for (at, _) in file.match_indices("src=") {
+            assert!(file[at..].starts_with("src=\"/demo/"), "{}", &file[at..at + 40]);
+        }
     }
 }

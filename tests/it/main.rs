@@ -12,6 +12,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod detection;
 #[cfg(test)]
 mod downstream;

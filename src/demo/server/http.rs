@@ -4,7 +4,11 @@
 //! | request | |
 //! |---|---|
 //! | `GET /` | the page |
+//! | `GET /demo/web_push.js` | its part about Web Push |
+//! | `GET /demo/worker.js` | its service worker |
 //! | `POST /demo/deliver` | delivers a mail |
+//! | `POST /demo/push` | makes a push resource at the demo's push service |
+//! | `GET /demo/push/{token}?after={number}` | what came there since, as soon as something has |
 //! | `GET /.well-known/jmap` | RFC 8620 §2.2, leads to `/jmap/session` |
 //! | `GET /jmap/session` | §2 |
 //! | `POST /jmap/api` | §3 |
@@ -32,13 +36,17 @@ use super::api;
 use super::date::UtcDate;
 use super::session::{self, MAX_REQUEST, MAX_UPLOAD};
 use super::store::{Access, Delivery, IncomingMail, Store};
+use crate::demo::push_service::PushService;
 use crate::jmap::problem::Problem;
 
 const PAGE: &str = include_str!("../page.html");
+const WEB_PUSH: &str = include_str!("../web_push.js");
+const WORKER: &str = include_str!("../worker.js");
 
-/// The page is one file that talks to its own origin and to nothing else.
+/// The page talks to its own origin and to nothing else.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
-     script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'";
+     script-src 'self' 'unsafe-inline'; worker-src 'self'; connect-src 'self'; img-src data:; \
+     frame-ancestors 'none'";
 
 type Reply = Response<Full<Bytes>>;
 
@@ -48,12 +56,16 @@ pub(super) struct Resources {
     /// Held for the time of one answer and never over an `await`, so a plain mutex.
     store: Mutex<Store>,
     deliveries: mpsc::Sender<Delivery>,
+    push_service: Option<PushService>,
 }
 
 /// The resource a path names.
 enum Resource<'a> {
     Page,
+    Script(&'static str),
     Deliver,
+    Subscribe,
+    Pushes { token: &'a str },
     WellKnown,
     Session,
     Api,
@@ -72,9 +84,15 @@ impl Resource<'_> {
             let (blob_id, name) = rest.split_once('/')?;
             return Some(Resource::Download { account_id, blob_id, name });
         }
+        if let Some(token) = path.strip_prefix("/demo/push/") {
+            return Some(Resource::Pushes { token });
+        }
         Some(match path {
             "/" => Resource::Page,
+            "/demo/web_push.js" => Resource::Script(WEB_PUSH),
+            "/demo/worker.js" => Resource::Script(WORKER),
             "/demo/deliver" => Resource::Deliver,
+            "/demo/push" => Resource::Subscribe,
             "/.well-known/jmap" => Resource::WellKnown,
             "/jmap/session" => Resource::Session,
             session::API => Resource::Api,
@@ -84,8 +102,8 @@ impl Resource<'_> {
 
     fn method(&self) -> Method {
         match self {
-            Self::Deliver | Self::Api | Self::Upload { .. } => Method::POST,
-            Self::Page | Self::WellKnown | Self::Session | Self::Download { .. } => Method::GET,
+            Self::Deliver | Self::Subscribe | Self::Api | Self::Upload { .. } => Method::POST,
+            _ => Method::GET,
         }
     }
 }
@@ -115,8 +133,12 @@ impl Default for NewMail {
 }
 
 impl Resources {
-    pub(super) fn new(store: Store, deliveries: mpsc::Sender<Delivery>) -> Self {
-        Self { store: Mutex::new(store), deliveries }
+    pub(super) fn new(
+        store: Store,
+        deliveries: mpsc::Sender<Delivery>,
+        push_service: Option<PushService>,
+    ) -> Self {
+        Self { store: Mutex::new(store), deliveries, push_service }
     }
 
     /// Answers a request, whatever it is.
@@ -143,6 +165,7 @@ impl Resources {
         }
         match resource {
             Resource::Page => return Ok(page()),
+            Resource::Script(script) => return Ok(file("text/javascript; charset=utf-8", script)),
             Resource::WellKnown => return Ok(redirect("/jmap/session")),
             _ => {}
         }
@@ -158,6 +181,11 @@ impl Resources {
                 let body = collect(body, MAX_REQUEST, "maxSizeRequest").await?;
                 self.deliver(&user, &body)
             }
+            Resource::Subscribe => self.subscribe(),
+            Resource::Pushes { token } => {
+                let after = query_parameter(head.uri.query().unwrap_or_default(), "after");
+                self.pushes(token, after.and_then(|after| after.parse().ok())).await
+            }
             Resource::Upload { account_id } => {
                 let body = collect(body, MAX_UPLOAD, "maxSizeUpload").await?;
                 self.upload(&user, account_id, &head.headers, body)
@@ -166,7 +194,7 @@ impl Resources {
                 let accept = query_parameter(head.uri.query().unwrap_or_default(), "accept");
                 self.download(&user, (account_id, blob_id), &decoded(name), accept)
             }
-            Resource::Page | Resource::WellKnown => Ok(page()),
+            Resource::Page | Resource::Script(_) | Resource::WellKnown => Ok(page()),
         }
     }
 
@@ -226,6 +254,22 @@ impl Resources {
         }
         let answer = json!({ "accountId": mail.account_id, "emailId": email_id });
         Ok(json_reply(StatusCode::CREATED, &answer))
+    }
+
+    fn subscribe(&self) -> Result<Reply, Problem> {
+        let push_service = self.push_service.as_ref().ok_or(no_push_service())?;
+        let token = push_service.subscribe();
+        let answer = json!({ "url": push_service.url(&token), "token": token });
+        Ok(json_reply(StatusCode::CREATED, &answer))
+    }
+
+    async fn pushes(&self, token: &str, after: Option<u64>) -> Result<Reply, Problem> {
+        let push_service = self.push_service.as_ref().ok_or(no_push_service())?;
+        let messages = push_service.messages(token, after.unwrap_or(0)).await;
+        let messages = messages.ok_or(Problem::new(404, "there is no such push resource"))?;
+        let mut reply = json_reply(StatusCode::OK, &json!(messages));
+        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(reply)
     }
 
     /// When full: dropped, as a message on a bus may be; the proxy's probe finds the change.
@@ -322,6 +366,10 @@ fn no_such_account() -> Problem {
     Problem::new(404, "there is no such account")
 }
 
+fn no_push_service() -> Problem {
+    Problem::new(404, "this system has no loopback address for a push service")
+}
+
 fn query_parameter(query: &str, name: &str) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.find(|(known, _)| *known == name).map(|(_, value)| decoded(value))
@@ -348,8 +396,12 @@ fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
 }
 
 fn page() -> Reply {
-    let mut reply =
-        reply(StatusCode::OK, "text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()));
+    file("text/html; charset=utf-8", PAGE)
+}
+
+/// A file of the page, which is not to outlive this demo in a browser.
+fn file(content_type: &'static str, content: &'static str) -> Reply {
+    let mut reply = reply(StatusCode::OK, content_type, Bytes::from_static(content.as_bytes()));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

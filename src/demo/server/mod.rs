@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use super::push_service::PushService;
 use crate::drain::{Drain, Phase};
 use date::UtcDate;
 use http::Resources;
@@ -47,6 +48,8 @@ pub struct Server {
     /// Mail as it comes in: what a mail server tells its notification bus. Changes made by API
     /// requests are not here, except mail that a submission delivers.
     pub deliveries: mpsc::Receiver<Delivery>,
+    /// Where the page has pushes sent to; `None` where there can be none.
+    pub push_service: Option<PushService>,
 }
 
 impl Server {
@@ -59,9 +62,14 @@ impl Server {
         let address = listener.local_addr()?;
         let (sender, deliveries) = mpsc::channel(UNTOLD);
         let epoch = format!("{:08x}", rand::random::<u32>());
-        let resources = Resources::new(Store::new(&epoch, UtcDate::now()), sender);
+        let push_service = PushService::start(drain).await.inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, "no push service in this demo");
+        });
+        let push_service = push_service.ok();
+        let store = Store::new(&epoch, UtcDate::now());
+        let resources = Resources::new(store, sender, push_service.clone());
         drain.spawn(accept(listener, Arc::new(resources), drain.clone()));
-        Ok(Self { address, deliveries })
+        Ok(Self { address, deliveries, push_service })
     }
 }
 

@@ -72,6 +72,7 @@ const CONFINED: &[(&str, &str)] = &[
     ("tungstenite", "src/websocket/"),
     ("rusqlite", "src/push/store/"),
     ("argon2", "src/push/binding/"),
+    ("rcgen", "src/demo/"),
     ("miniz_oxide", "src/websocket/"),
     ("tikv_jemallocator", "src/main.rs"),
 ];
