@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -92,13 +93,24 @@ fn before(server: Server, listen: SocketAddr, drain: &Drain) -> Result<(Running,
 fn opened_to(push_service: &PushService, mut config: Config) -> Result<Running, Error> {
     config.push.allow_networks.push(IpNet::from(push_service.address.ip()));
     config.push.ports.push(push_service.address.port());
-    let path = std::env::temp_dir().join(format!("jmap-demo-{:032x}.pem", rand::random::<u128>()));
+    match written(&push_service.certificate) {
+        Ok(path) => config.push.ca_file = Some(path),
+        // All but the push service works without; who subscribes there sees that nothing comes.
+        Err(error) => tracing::warn!(%error, "the demo's certificate cannot be written"),
+    }
+    let file = config.push.ca_file.clone();
+    let started = start(config);
+    // It has been read; if it cannot be removed it says no more than who the push service was.
+    let _ = file.map(std::fs::remove_file);
+    started
+}
+
+/// Writes a certificate to a file that nobody else could have put there.
+fn written(certificate: &str) -> std::io::Result<PathBuf> {
+    let name = format!("jmap-push-proxy-demo-{:032x}.pem", rand::random::<u128>());
+    let path = std::env::temp_dir().join(name);
     let mut file =
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    let started = file.write_all(push_service.certificate.as_bytes()).map_err(Error::Runtime);
-    config.push.ca_file = Some(path.clone());
-    let started = started.and_then(|()| start(config));
-    // It has been read; if it cannot be removed it says no more than who the push service was.
-    let _ = std::fs::remove_file(path);
-    started
+    file.write_all(certificate.as_bytes())?;
+    Ok(path)
 }

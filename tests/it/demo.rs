@@ -96,7 +96,7 @@ fn claims(message: &Value, key: &str) -> Value {
 #[tokio::test]
 async fn a_push_is_verified_encrypted_signed_and_decrypted_without_internet() {
     let demo = Demo::start().await;
-    let (_, session) = demo.ask("GET", "/jmap/session", None).await;
+    let (_, session) = demo.ask("GET", "/.well-known/jmap", None).await;
     let key = session["capabilities"][VAPID]["applicationServerKey"].as_str();
     let key = key.unwrap_or_else(|| panic!("no key in {session}"));
     let (status, resource) = demo.ask("POST", "/demo/push", None).await;

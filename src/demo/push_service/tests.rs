@@ -22,8 +22,8 @@ async fn started() -> (PushService, Drain) {
 async fn a_message_is_shown_to_who_looks_for_it_as_it_came() {
     let (service, _drain) = started().await;
     let (token, other) = (service.subscribe(), service.subscribe());
-    let look = service.messages(&token, 0);
-    let sent = post(&service.inbox, &format!("/{token}"), Some("60"), vec![0xfb, 0xff]);
+    let (look, path) = (service.messages(&token, 0), format!("/{token}"));
+    let sent = post(&service.inbox, &path, Some("60"), vec![0xfb, 0xff]);
     let (found, status) = tokio::join!(look, sent);
     assert_eq!(status, StatusCode::CREATED);
     let headers = json!({ "content-encoding": "aes128gcm", "ttl": "60" });

@@ -42,6 +42,49 @@ new Promise((done) => {
 })
 """
 
+# Steps and pushes of the demo's own push service, oldest first, when there are so many pushes; or what the
+# page says is wrong.
+PUSHED = """
+new Promise((done) => {
+  const end = performance.now() + 10000;
+  const look = () => {
+    const shown = [...document.querySelectorAll("#pushes li:not(.empty)")].reverse();
+    if (shown.length < %d && performance.now() < end) return setTimeout(look, 10);
+    done({
+      status: document.getElementById("receiver").innerText,
+      steps: [...document.querySelectorAll("[data-way=receiver] li")].map((step) => step.innerText),
+      pushes: shown.map((item) => ({
+        name: item.querySelector(".name").innerText,
+        message: item.querySelector("pre").innerText,
+        latency: item.querySelector(".chip")?.innerText ?? null,
+        request: item.querySelector("details pre").textContent,
+      })),
+    });
+  };
+  look();
+})
+"""
+
+# The way by the browser's push service, once it has come to an end of some kind.
+BY_BROWSER = """
+new Promise((done) => {
+  const look = () => {
+    const step = document.querySelector("[data-way=browser] li");
+    step ? done(step.innerText) : setTimeout(look, 10);
+  };
+  look();
+})
+"""
+
+SUBSCRIBED = """
+new Promise((done) => {
+  const end = performance.now() + 10000;
+  const look = () => document.getElementById("receiver").dataset.state === "live" || performance.now() > end
+    ? done(true) : setTimeout(look, 10);
+  look();
+})
+"""
+
 # Ten seconds are for a busy machine, and for a proxy that nobody has told.
 ARRIVED = """
 new Promise((done) => {
@@ -100,6 +143,13 @@ with Chromium("--window-size=1280,900") as browser:
         press(browser, button)
         said += messages
         seen["messages"] = browser.run(MESSAGES % said)
+    # Web Push: by the demo's own push service, and by the browser's, which has none to reach here.
+    press(browser, "[data-way=receiver] button")
+    browser.run(SUBSCRIBED)
+    press(browser, "[data-deliver=alice]")
+    seen["receiver"] = browser.run(PUSHED % 2)
+    press(browser, "[data-way=browser] button")
+    seen["browser"] = browser.run(BY_BROWSER)
     seen["events"] = browser.run("document.querySelectorAll('#events li.state').length")
     for width in (1200, 400) if len(sys.argv) > 2 else ():
         browser.ask(
