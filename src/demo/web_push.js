@@ -173,6 +173,8 @@ function showRequest(headers, claims, sealed) {
 
 // ---- This browser's push service -----------------------------------------------------------------------
 
+const PATIENCE = 8000;            // some browsers wait for the internet as long as there is none
+
 const WHY_NOT = {
   AbortError: "this browser cannot reach its push service: that takes internet, and a browser that has one",
   NotAllowedError: "this browser does not allow notifications here, and without them no push",
@@ -187,7 +189,10 @@ async function byBrowser(way, applicationServerKey) {
       const worker = await workerThatRuns();
       // An earlier demo had another key.
       await (await worker.pushManager.getSubscription())?.unsubscribe();
-      return await worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey });
+      return await Promise.race([
+        worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey }),
+        new Promise((_, reject) => setTimeout(() => reject(new DOMException("", "AbortError")), PATIENCE)),
+      ]);
     } catch (error) {
       throw new Error(WHY_NOT[error.name] ?? error.message);
     }

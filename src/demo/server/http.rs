@@ -21,34 +21,26 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, HOST, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderValue,
+    LOCATION, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, Limited};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::api;
 use super::date::UtcDate;
+use super::files;
+use super::new_mail::NewMail;
 use super::session::{self, MAX_REQUEST, MAX_UPLOAD};
 use super::store::{Access, Delivery, IncomingMail, Store};
 use crate::demo::push_service::PushService;
 use crate::jmap::problem::Problem;
 
-const PAGE: &str = include_str!("../page.html");
-const WEB_PUSH: &str = include_str!("../web_push.js");
-const WORKER: &str = include_str!("../worker.js");
-
-/// The page talks to its own origin and to nothing else.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
-     script-src 'self' 'unsafe-inline'; worker-src 'self'; connect-src 'self'; img-src data:; \
-     frame-ancestors 'none'";
-
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 /// The content and the way to tell of deliveries.
 #[derive(Debug)]
@@ -89,8 +81,8 @@ impl Resource<'_> {
         }
         Some(match path {
             "/" => Resource::Page,
-            "/demo/web_push.js" => Resource::Script(WEB_PUSH),
-            "/demo/worker.js" => Resource::Script(WORKER),
+            "/demo/web_push.js" => Resource::Script(files::WEB_PUSH),
+            "/demo/worker.js" => Resource::Script(files::WORKER),
             "/demo/deliver" => Resource::Deliver,
             "/demo/push" => Resource::Subscribe,
             "/.well-known/jmap" => Resource::WellKnown,
@@ -104,30 +96,6 @@ impl Resource<'_> {
         match self {
             Self::Deliver | Self::Subscribe | Self::Api | Self::Upload { .. } => Method::POST,
             _ => Method::GET,
-        }
-    }
-}
-
-/// What `POST /demo/deliver` may say; everything has a default.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct NewMail {
-    account_id: String,
-    from: String,
-    subject: String,
-    text: String,
-    /// Whether the proxy is told; when not, it is for its probe to find out.
-    notify: bool,
-}
-
-impl Default for NewMail {
-    fn default() -> Self {
-        Self {
-            account_id: "alice".to_owned(),
-            from: "Carol Cole <carol@elsewhere.example>".to_owned(),
-            subject: "A mail has come in".to_owned(),
-            text: "Nobody asked for it; the server just has it now.\n".to_owned(),
-            notify: true,
         }
     }
 }
@@ -164,8 +132,8 @@ impl Resources {
             return Ok(method_not_allowed(&allowed));
         }
         match resource {
-            Resource::Page => return Ok(page()),
-            Resource::Script(script) => return Ok(file("text/javascript; charset=utf-8", script)),
+            Resource::Page => return Ok(files::page()),
+            Resource::Script(script) => return Ok(files::script(script)),
             Resource::WellKnown => return Ok(redirect("/jmap/session")),
             _ => {}
         }
@@ -194,7 +162,7 @@ impl Resources {
                 let accept = query_parameter(head.uri.query().unwrap_or_default(), "accept");
                 self.download(&user, (account_id, blob_id), &decoded(name), accept)
             }
-            Resource::Page | Resource::Script(_) | Resource::WellKnown => Ok(page()),
+            Resource::Page | Resource::Script(_) | Resource::WellKnown => Ok(files::page()),
         }
     }
 
@@ -388,23 +356,10 @@ fn problem_reply(problem: &Problem) -> Reply {
     reply(status, "application/problem+json", problem.to_json().into())
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
+pub(super) fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
     let mut reply = Response::new(Full::new(body));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    reply
-}
-
-fn page() -> Reply {
-    file("text/html; charset=utf-8", PAGE)
-}
-
-/// A file of the page, which is not to outlive this demo in a browser.
-fn file(content_type: &'static str, content: &'static str) -> Reply {
-    let mut reply = reply(StatusCode::OK, content_type, Bytes::from_static(content.as_bytes()));
-    let headers = reply.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
 }
 

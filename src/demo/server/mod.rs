@@ -9,7 +9,7 @@
 //! | `store` | what there is and what a change does: pure |
 //! | `methods`, `api` | from a request's body to its response's: pure |
 //! | `message`, `date` | e-mail as bytes and as properties: pure |
-//! | `session`, `http` | resources and their wire form |
+//! | `session`, `files`, `new_mail`, `http` | resources and their wire form |
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -31,9 +31,11 @@ pub use store::Delivery;
 
 mod api;
 mod date;
+mod files;
 mod http;
 mod message;
 mod methods;
+mod new_mail;
 mod session;
 mod store;
 

@@ -148,6 +148,7 @@ with Chromium("--window-size=1280,900") as browser:
     browser.run(SUBSCRIBED)
     press(browser, "[data-deliver=alice]")
     seen["receiver"] = browser.run(PUSHED % 2)
+    browser.ask("Browser.grantPermissions", permissions=["notifications"])
     press(browser, "[data-way=browser] button")
     seen["browser"] = browser.run(BY_BROWSER)
     seen["events"] = browser.run("document.querySelectorAll('#events li.state').length")
