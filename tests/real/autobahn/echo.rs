@@ -81,7 +81,7 @@ impl Parts {
         let (idle, patience) = (Duration::ZERO, Duration::from_secs(60));
         let memory = Arc::new(Memory::new(config.limits.request_memory, patience));
         Self {
-            hub: Hub::new(hub::Limits { per_user: 0, accounts: 1, scope }),
+            hub: Hub::new(hub::Limits { per_user: 0, accounts: 1, scope, as_service: false }),
             plan: Arc::new(Plan {
                 throttle: Duration::ZERO,
                 keep_alive: config.websocket.ping,
