@@ -66,6 +66,69 @@ async fn a_full_disk_refuses_and_goes_on_when_there_is_space() {
     assert_eq!((found.len(), &*found[0].given), (count + 1, "1sAAAA"));
 }
 
+/// A file system with a journal, in a file; `None` where this user cannot make one.
+struct Journalled {
+    image: Scratch,
+    mounted: Scratch,
+}
+
+impl Journalled {
+    fn mount() -> Option<Self> {
+        let made = Self { image: Scratch::new(), mounted: Scratch::new() };
+        let image = made.image.0.join("image");
+        fs::write(&image, vec![0; 8 << 20]).unwrap();
+        let formatted = succeeds(Command::new("mkfs.ext4").arg("-q").arg(&image));
+        (formatted && made.attach()).then_some(made)
+    }
+
+    fn attach(&self) -> bool {
+        let image = self.image.0.join("image");
+        succeeds(Command::new("mount").args(["-o", "loop"]).arg(image).arg(&self.mounted.0))
+    }
+
+    /// What the kernel does of its own accord when the disk fails under it, whoever has files open.
+    fn turn_read_only(&self) {
+        let aborted = ["-o", "remount,abort"];
+        assert!(succeeds(Command::new("mount").args(aborted).arg(&self.mounted.0)));
+    }
+
+    fn detach(&self) -> bool {
+        succeeds(Command::new("umount").arg(&self.mounted.0))
+    }
+}
+
+impl Drop for Journalled {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+#[tokio::test]
+async fn a_disk_that_turns_read_only_refuses_and_keeps_what_was_acknowledged() {
+    let Some(disk) = Journalled::mount() else {
+        println!("not tried: no file system can be mounted here");
+        return;
+    };
+    let store = filled(&disk.mounted, &[id(1), id(2)]).await;
+    disk.turn_read_only();
+    let refused = store.apply(vec![created(&store, id(3))]).await.unwrap_err();
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
+    assert_eq!(store.load().await.unwrap().len(), 2);
+    // It tries to write what it can, and says that it cannot.
+    let closed = store.close().await;
+    drop(store);
+    assert!(disk.detach() && disk.attach(), "{closed:?}");
+    let (store, found) = reopened(&disk.mounted);
+    assert_eq!(found.iter().map(|it| it.id).collect::<Vec<_>>(), [id(1), id(2)]);
+    store.apply(vec![created(&store, id(3))]).await.unwrap();
+    // Nothing can be unmounted with a file open.
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_child_may_write_no_more() {
     let Some(folder) = std::env::var_os(STORE) else { return };
