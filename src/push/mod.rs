@@ -238,7 +238,7 @@ impl Push {
                 record.given = UNKNOWN.into();
             }
             let user = record.username.clone();
-            let held = Held::new(Arc::new(record), None);
+            let held = Held::new(Arc::new(record.restored()), None);
             self.registry.add(&user, Arc::clone(&held));
             serve::spawn(&self, held);
         }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::attempts::{Attempts, Verdict};
 use super::message::{Changed, parts};
 use super::registry::Held;
-use super::subscription::{Subscription, SubscriptionId};
+use super::subscription::{Subscription, SubscriptionId, UNNOTED};
 use super::target::post::Urgency;
 use super::{Push, message, today};
 use crate::auth::{Absentee, CredentialKey, Principal};
@@ -224,7 +224,11 @@ impl Delivery {
         if self.token.is_empty() {
             // It is owed what changes from now on, over a restart, too.
             tokio::select! {
-                () = held.changed() => return Ok(()),
+                () = held.changed() => {
+                    // What changed while it settled is known to nobody who subscribes anew.
+                    UNNOTED.clone_into(&mut self.token);
+                    return Ok(());
+                }
                 () = subscriber.settle(PATIENCE) => {}
             }
             if let Some(token) = subscriber.token() {

@@ -180,12 +180,25 @@ impl Subscription {
         self.sealed.open(vault, self.id)
     }
 
+    /// As it is served after a restart. The end may have come before anything was noted of what a verified
+    /// one was given: then it is owed whatever there is.
+    #[must_use]
+    pub fn restored(mut self) -> Self {
+        if self.is_verified && self.given.is_empty() {
+            self.given = UNNOTED.into();
+        }
+        self
+    }
+
     /// Whether it is still there for its client.
     #[must_use]
     pub fn is_live(&self, now: UtcDate) -> bool {
         now < self.expires
     }
 }
+
+/// In place of a resume token: compared with anything, all of it was missed.
+pub(super) const UNNOTED: &str = "?";
 
 /// What becomes of a subscription, for the store and for whoever serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use crate::auth::principal::Access;
 use crate::jmap::id::{AccountId, DataType};
 use crate::push::binding::Binding;
 use crate::push::subscription::{EncodedKeys, Sealed, Secrets, View};
+use crate::state::token::Token;
 
 mod full;
 mod killed;
@@ -133,6 +134,17 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 fn reopened(scratch: &Scratch) -> (Store, Vec<Subscription>) {
     Store::open(&scratch.settings()).unwrap()
+}
+
+/// A crash may come before a token is noted (F9).
+#[test]
+fn a_verified_one_of_which_nothing_was_noted_is_owed_everything() {
+    let vault = Vault::new(&Key::random());
+    let restored = |version| subscription(&vault, id(1), version).restored();
+    assert!(Token::parse(&restored(1).given).is_none() && !restored(1).given.is_empty());
+    assert!(restored(0).given.is_empty(), "not verified: told of what changes from then on");
+    let noted = Subscription { given: "1sAAAA".into(), ..restored(1) };
+    assert_eq!(&*noted.restored().given, "1sAAAA");
 }
 
 #[tokio::test]
