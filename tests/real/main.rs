@@ -1,5 +1,5 @@
 //! Tests of the built program between real parts: Cyrus IMAP behind it, Redis and Dovecot beside it,
-//! nginx and curl, client libraries and a browser before it.
+//! nginx and curl, client libraries and a browser before it, a push service where it sends to.
 //!
 //! `tests/run` starts the parts and says where they are. For one test by hand:
 //!
@@ -10,6 +10,7 @@
 //! tests/real/parts/cyrus up $REAL_PARTS/telling-cyrus socket
 //! tests/real/parts/dovecot fetch $REAL_PARTS/dovecot
 //! tests/real/parts/clients up $REAL_PARTS/clients
+//! tests/real/parts/push up $REAL_PARTS/push
 //! cargo test --test real -- --test-threads 1 a_flag_set
 //! ```
 //!
@@ -39,6 +40,8 @@ mod front;
 mod outage;
 #[cfg(test)]
 mod premises;
+#[cfg(test)]
+mod push;
 #[cfg(test)]
 mod shared;
 #[cfg(test)]

@@ -29,7 +29,11 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(address: &str, user: &str) -> Self {
-        let credentials = BASE64_STANDARD.encode(format!("{user}:pw-{user}"));
+        Self::with_password(address, user, &format!("pw-{user}"))
+    }
+
+    pub(crate) fn with_password(address: &str, user: &str, password: &str) -> Self {
+        let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
         Self {
             address: address.to_owned(),
             authorization: format!("Basic {credentials}"),
@@ -55,27 +59,38 @@ impl Caller {
     ///
     /// When the answer is not 200.
     pub(crate) fn call(&self, methods: &[(&str, Value)]) -> Vec<Value> {
-        let response = self.try_call(methods).expect("an answer to an API request");
+        results(&self.ask(&self.request(methods)))
+    }
+
+    /// The Response to a Request (§3.3, §3.4).
+    ///
+    /// # Panics
+    ///
+    /// When the answer is not 200.
+    pub(crate) fn ask(&self, request: &Value) -> Value {
+        let response = self.send("POST", "/jmap/", &request.to_string());
+        let response = response.expect("an answer to an API request");
         let status = response.status;
         let text = response.text().expect("a whole answer");
         assert_eq!(status, 200, "{text}");
-        results(&serde_json::from_str(&text).expect("an answer in JSON"))
+        serde_json::from_str(&text).expect("an answer in JSON")
     }
 
-    /// The same, whatever comes of it.
+    /// The methods of one API request, whatever comes of it.
     pub(crate) fn try_call(&self, methods: &[(&str, Value)]) -> io::Result<http::Response> {
         self.send("POST", "/jmap/", &self.request(methods).to_string())
     }
 
     /// The Request object (RFC 8620 §3.3) with these methods. Each is of the user's own account unless
-    /// it names another, and has its index for the call's id.
+    /// it names another or its type belongs to none, and has its index for the call's id.
     pub(crate) fn request(&self, methods: &[(&str, Value)]) -> Value {
         let calls: Vec<Value> = methods
             .iter()
             .enumerate()
             .map(|(index, (name, arguments))| {
                 let mut arguments = arguments.clone();
-                if arguments.get("accountId").is_none() {
+                let is_of_account = !name.starts_with("PushSubscription/");
+                if is_of_account && arguments.get("accountId").is_none() {
                     arguments["accountId"] = json!(self.account);
                 }
                 json!([name, arguments, index.to_string()])

@@ -1,8 +1,11 @@
 //! Client libraries at work: programs of `tests/clients` that listen by one, and print what it told
-//! them in the form of an event source.
+//! them in the form of an event source, or of lines of JSON.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
 
 use super::event_source::EventSource;
 use super::parts::Clients;
@@ -63,11 +66,54 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // By SIGTERM, after which it tidies up: a browser has children and a profile. Each fails only
-        // when it has ended already.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
+        end(&mut self.0);
     }
+}
+
+/// A web app in a page of Chromium that this program serves, told by Web Push. Dropping it ends it.
+pub(crate) struct WebApp {
+    child: Child,
+    told: BufReader<ChildStdout>,
+}
+
+impl WebApp {
+    /// Subscribes through the proxy at `address` with `url`, from a page at `page` (host:port).
+    pub(crate) fn subscribe(address: &str, user: &str, page: &str, url: &str) -> Self {
+        let mut command = Command::new("python3");
+        command.arg(program("web_push_page.py"));
+        command.args([&format!("http://{address}"), user, &password(user), page, url]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("python3");
+        let told = BufReader::new(child.stdout.take().expect("its output"));
+        Self { child, told }
+    }
+
+    /// Gives it what came to its push service; tells what it read.
+    pub(crate) fn read(&mut self, sealed: &str) -> Value {
+        let input = self.child.stdin.as_mut().expect("its input");
+        writeln!(input, "{sealed}").expect("it reads");
+        self.told()
+    }
+
+    /// The next that it tells.
+    pub(crate) fn told(&mut self) -> Value {
+        let mut line = String::new();
+        self.told.read_line(&mut line).expect("its output");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+}
+
+impl Drop for WebApp {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// By SIGTERM, after which it tidies up: a browser has children and a profile.
+fn end(child: &mut Child) {
+    // Each fails only when it has ended already.
+    let _ = Command::new("kill").arg(child.id().to_string()).status();
+    let _ = child.wait();
 }
 
 pub(crate) fn program(name: &str) -> PathBuf {

@@ -8,6 +8,7 @@ pub(crate) use client::Client;
 pub(crate) use listener::Listener;
 pub(crate) use parts::{Clients, Cyrus, Dovecot, Nginx, Redis};
 pub(crate) use proxy::Proxy;
+pub(crate) use push_service::PushService;
 
 pub(crate) mod client;
 pub(crate) mod event_source;
@@ -17,6 +18,7 @@ pub(crate) mod listener;
 pub(crate) mod mail;
 pub(crate) mod parts;
 pub(crate) mod proxy;
+pub(crate) mod push_service;
 pub(crate) mod web_socket;
 
 /// How long a thing that must happen may take on a busy machine. Nothing waits this long unless it

@@ -68,6 +68,24 @@ impl Cyrus {
     pub(crate) fn kill(&self) -> Outage {
         Outage::begin("cyrus", &self.home)
     }
+
+    /// Gives a user another password, until the guard is dropped.
+    pub(crate) fn change_password(&self, user: &'static str, password: &str) -> Changed<'_> {
+        run("cyrus", "password", &self.home, &[user, password]);
+        Changed { cyrus: self, user }
+    }
+}
+
+/// A user with another password than usual.
+pub(crate) struct Changed<'a> {
+    cyrus: &'a Cyrus,
+    user: &'static str,
+}
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        run("cyrus", "password", &self.cyrus.home, &[self.user, &format!("pw-{}", self.user)]);
+    }
 }
 
 /// An INBOX that someone else may read.
@@ -120,6 +138,14 @@ impl Clients {
             ["JMAPC_PYTHON", "JMAP_CLIENT"].map(|name| setting(&home, name).into());
         Self { home, python, jmap_client }
     }
+}
+
+/// What a push service runs on: a folder with `cert.pem` and `key.pem` for 127.0.0.2, and a Python that has
+/// `http_ece` and py-vapid.
+pub(crate) fn push() -> (PathBuf, PathBuf) {
+    let home = shared("push");
+    let python = setting(&home, "PUSH_PYTHON").into();
+    (home, python)
 }
 
 /// The time in which a part is dead. Dropping it brings the part back.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use super::push_service::{PushService, StoreFolder};
 use super::{Cyrus, Redis, eventually, http, jmap};
 
 /// A running proxy. Dropping it kills it; [`Proxy::stop`] ends it as an orchestrator does.
@@ -49,6 +50,17 @@ impl Settings {
         self.set("NOTIFY__HTTP__LISTEN", address).set("NOTIFY__HTTP__TOKEN", token)
     }
 
+    /// May push to this service, and keeps who subscribed in this folder.
+    pub(crate) fn pushing_to(self, service: &PushService, store: &StoreFolder) -> Self {
+        let (_, port) = service.address.rsplit_once(':').expect("host:port");
+        self.set("PUSH__STORE", &store.path().join("store").to_string_lossy())
+            .set("PUSH__CA_FILE", &service.certificate())
+            .set("PUSH__ALLOW_NETWORKS", "127.0.0.2/32")
+            .set("PUSH__PORTS", port)
+            .set("PUSH__THROTTLE", "0")
+            .set("PUSH__ATTEMPT_INTERVAL", "1s")
+    }
+
     /// Speaks TLS, with the certificate in this folder.
     pub(crate) fn tls(self, home: &Path) -> Self {
         let file = |name: &str| home.join(name).to_string_lossy().into_owned();
@@ -85,6 +97,7 @@ impl Proxy {
             .set("PROBE__INTERVAL", "1h")
             .set("EVENT_SOURCE__THROTTLE", "0")
             .set("WEBSOCKET__THROTTLE", "0")
+            .set("PUSH__STORE", "memory")
             .set("DRAIN__PRE_STOP", "0")
             .set("DRAIN__WINDOW", "1s")
             .set("LOG__LEVEL", "debug")
@@ -100,6 +113,17 @@ impl Proxy {
         self.child.kill().expect("a child");
         self.child.wait().expect("its end");
         meanwhile();
+        self.start_again();
+    }
+
+    /// Ends it by SIGTERM, lets things happen, and starts it again where it was.
+    pub(crate) fn restarted(&mut self, meanwhile: impl FnOnce()) {
+        self.terminate();
+        meanwhile();
+        self.start_again();
+    }
+
+    fn start_again(&mut self) {
         self.child = self.command.spawn().expect("the built program");
         self.wait_until_ready();
     }
@@ -156,6 +180,10 @@ impl Proxy {
     /// Ends it by SIGTERM, as every test that went well does: streams and requests must not keep it
     /// beyond its drain window.
     pub(crate) fn stop(mut self) {
+        self.terminate();
+    }
+
+    fn terminate(&mut self) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
         assert!(sent.success(), "kill -TERM {pid}: {sent}");
