@@ -6,7 +6,7 @@ use super::probes::Reason;
 use crate::auth::Principal;
 use crate::clock::Moment;
 use crate::jmap::id::{DataType, State};
-use crate::state::fact::AccountKey;
+use crate::state::fact::{AccountKey, Exchange, Observer};
 
 impl Inner {
     /// Whether upstream can be asked on somebody's behalf.
@@ -55,7 +55,9 @@ impl Hub {
         let Some(principal) = first.cloned() else { return false };
         let Some(access) = principal.accounts.get(&key.id) else { return false };
         let (types, now) = (offered(&access.capabilities), Moment::now());
-        let outcome = inner.tracker.presume(key, principal.id, &types, invented, now);
+        let who = inner.tracker.owner(key).unwrap_or(principal.id);
+        let at = Exchange { who: Observer::Known(who), sent: now, received: now };
+        let outcome = inner.tracker.presume(key, &at, &types, invented);
         inner.presumed.insert(key.clone());
         self.act(&mut inner, key, outcome, Reason::Baseline);
         false

@@ -27,7 +27,7 @@ impl Hub {
             return Err(TooMany(*count));
         }
         *count += 1;
-        Ok(self.enter(&mut inner, credential, principal, wish, true))
+        Ok(self.enter(&mut inner, (credential, principal), wish, true))
     }
 
     /// Somebody subscribes who is not connected, and so counts as none of the user's streams.
@@ -38,14 +38,13 @@ impl Hub {
         wish: &Wish<'_>,
     ) -> Subscriber {
         let mut inner = self.lock();
-        self.enter(&mut inner, credential, principal, wish, false)
+        self.enter(&mut inner, (credential, principal), wish, false)
     }
 
     fn enter(
         self: &Arc<Self>,
         inner: &mut Inner,
-        credential: CredentialKey,
-        principal: &Arc<Principal>,
+        (credential, principal): (CredentialKey, &Arc<Principal>),
         wish: &Wish<'_>,
         is_live: bool,
     ) -> Subscriber {

@@ -13,7 +13,7 @@ use super::methods::{self, Judges, Limits, Terms, get, set};
 use super::registry::Held;
 use super::subscription::{Change, Secrets, Subscription, View};
 use super::target::url::Target;
-use super::{Answer, Call, Caller, Push, serve, today};
+use super::{Answer, Call, Caller, Push, deliver, serve, today};
 use crate::auth::Principal;
 use crate::clock::Moment;
 use crate::config::PushBind;
@@ -133,7 +133,7 @@ impl Push {
                 held.served().await;
             }
         };
-        let _ = tokio::time::timeout(2 * serve::PATIENCE, served).await;
+        let _ = tokio::time::timeout(2 * deliver::PATIENCE, served).await;
         let created = outcome.created.into_iter().map(|(made, id)| (made, id.to_string()));
         Ok((outcome.response, created.collect()))
     }
@@ -214,7 +214,7 @@ impl Push {
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
         let admitted = rates.admit(who.key, who.principal.id, target.host_key(), Moment::now());
         if admitted.is_err() {
-            self.metrics.push_rate_limited.inc();
+            self.metrics.subscriptions_rate_limited.inc();
         }
         admitted
     }

@@ -21,6 +21,7 @@
 //! | [`opening`] | what is there at the start |
 //! | [`ownership`] | whether the type is ours or upstream's |
 //! | [`serve`] | one subscription, from verification to its end |
+//! | [`deliver`] | changes on their way to one subscription |
 //! | [`message`] | what is pushed, in parts that push services take |
 //! | [`send`] | how it is sent |
 //! | [`attempts`] | when again |
@@ -33,6 +34,7 @@ mod attempts;
 pub mod binding;
 mod breaker;
 mod calls;
+mod deliver;
 pub mod encrypt;
 mod keys;
 mod message;
@@ -83,9 +85,6 @@ use crate::upstream::Upstream;
 
 /// Passwords hashed at once: each takes a core and 19 MiB.
 const HASHING: usize = 2;
-
-/// A resume token that is none: everything that is current is to be given.
-const UNKNOWN: &str = "?";
 
 /// How often what the operator sees is counted.
 const ROUND: Duration = Duration::from_secs(5);
@@ -232,11 +231,7 @@ impl Push {
             tracing::info!("push.store is \"memory\": a restart loses all PushSubscriptions");
         }
         self.wiring.authority.arrivals().follow();
-        for mut record in subscriptions {
-            if record.is_verified && record.given.is_empty() {
-                // The last process ended before it could write what it gave: nobody knows.
-                record.given = UNKNOWN.into();
-            }
+        for record in subscriptions {
             let user = record.username.clone();
             let held = Held::new(Arc::new(record.restored()), None);
             self.registry.add(&user, Arc::clone(&held));
@@ -314,10 +309,10 @@ impl Push {
             ("disabled", disabled),
         ];
         for (state, count) in states {
-            self.metrics.push_subscriptions.get_or_create(&[("state", state)]).set(count);
+            self.metrics.subscriptions.get_or_create(&[("state", state)]).set(count);
         }
         let presumed = i64::try_from(self.wiring.hub.presumed()).unwrap_or(i64::MAX);
-        self.metrics.push_presumed.set(presumed);
+        self.metrics.presumed_accounts.set(presumed);
     }
 }
 

@@ -69,10 +69,10 @@ impl Push {
             return Outcome::Unreachable(Unreachable::Broken);
         };
         let outcome = self.sender.post(&sendable.target, message).await;
-        self.metrics.push_messages.get_or_create(&[("outcome", label(outcome))]).inc();
+        self.metrics.messages.get_or_create(&[("outcome", label(outcome))]).inc();
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         breaker.note(sendable.target.host_key(), outcome, Moment::now());
-        self.metrics.push_hosts_resting.set(i64::try_from(breaker.open()).unwrap_or(i64::MAX));
+        self.metrics.hosts_resting.set(i64::try_from(breaker.open()).unwrap_or(i64::MAX));
         outcome
     }
 

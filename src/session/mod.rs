@@ -163,7 +163,7 @@ impl Sessions {
                     _ => None,
                 };
                 match session {
-                    Some(Ok(session)) => self.answer(&headers, fetched, &session, vapid, origin),
+                    Some(Ok(session)) => self.answer(&headers, fetched, (&session, vapid), origin),
                     _ => self.refuse(&headers, fetched),
                 }
             }
@@ -176,8 +176,7 @@ impl Sessions {
         &self,
         asked: &HeaderMap,
         fetched: Fetched,
-        session: &Session,
-        vapid: Option<&str>,
+        (session, vapid): (&Session, Option<&str>),
         origin: &Origin,
     ) -> Response<Body> {
         let public_origin = self.public_origin(origin);

@@ -293,9 +293,11 @@ fn a_changed_password_ends_what_was_made_with_the_old() {
     lost.hears_of_a_delivery(&mut service, "dave");
 
     let changed = cyrus.change_password("dave", "another");
-    eventually("the subscription to end", || match proxy.metric("jmap_push_push_ended_total") {
-        0 => Err("it has not"),
-        _ => Ok(()),
+    eventually("the subscription to end", || {
+        match proxy.metric("jmap_push_subscriptions_ended_total") {
+            0 => Err("it has not"),
+            _ => Ok(()),
+        }
     });
     service.rest("/201/lost");
     let new = Caller::with_password(&proxy.address, "dave", "another");

@@ -4,25 +4,21 @@
 //! States are opaque, so one of our own making that was never told before says just that: "something
 //! changed, fetch it" (§7.1). It stays until somebody can be asked.
 
-use crate::clock::Moment;
 use crate::jmap::id::{DataType, State};
-use crate::state::fact::{
-    AccountKey, Delivery, Exchange, Observer, PrincipalId, ProbeAnswer, Probed,
-};
+use crate::state::fact::{AccountKey, Delivery, Exchange, ProbeAnswer, Probed};
 use crate::state::types::{EMAIL, MAILBOX, THREAD, only};
 
 use super::{Outcome, Tracker};
 
 impl Tracker {
-    /// Answers every open question about a watched account by states that `invent` makes up. `who`
-    /// watches it; `offered` is what its capabilities offer.
+    /// Answers every open question about a watched account by states that `invent` makes up. `at` is now;
+    /// `offered` is what its capabilities offer.
     pub fn presume(
         &mut self,
         key: &AccountKey,
-        who: PrincipalId,
+        at: &Exchange,
         offered: &[DataType],
         invent: impl Fn() -> State,
-        now: Moment,
     ) -> Outcome {
         let Some(account) = self.accounts.get(key) else { return Outcome::default() };
         let is_all = !account.is_settled() || account.unseen_hinted;
@@ -41,9 +37,7 @@ impl Tracker {
         let types = self.wanted_types(key, offered).into_iter().filter(is_open);
         let answers: Vec<_> = types.map(|name| (name, ProbeAnswer::State(invent()))).collect();
         let delivery = account.judged.clone().map(|since| Delivery { since, created });
-        let who = Observer::Known(self.owner(key).unwrap_or(who));
         self.probe_sent(key);
-        let at = Exchange { who, sent: now, received: now };
-        self.probe_answered(key, &at, &Probed { answers: &answers, delivery, complete: true })
+        self.probe_answered(key, at, &Probed { answers: &answers, delivery, complete: true })
     }
 }

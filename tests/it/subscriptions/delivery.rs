@@ -120,7 +120,7 @@ async fn one_whose_messages_are_refused_waits_for_its_client_to_mend_it() {
     premises.rig.change("alice", "Email").await;
     premises.service.message("phone", 1).await;
     let disabled = || {
-        let gauge = &premises.rig.metrics.push_subscriptions;
+        let gauge = &premises.rig.metrics.subscriptions;
         gauge.get_or_create(&[("state", "disabled")]).get()
     };
     until("disabled", || if disabled() == 1 { Ok(()) } else { Err(disabled()) }).await;

@@ -45,7 +45,7 @@ async fn it_ends_with_its_credential() {
     premises.rig.change("bob", "Email").await;
     let _ = premises.rig.call("alice", &json!([["Core/echo", {}, "0"]])).await;
     let ended = || {
-        let count = &premises.rig.metrics.push_ended;
+        let count = &premises.rig.metrics.subscriptions_ended;
         count.get_or_create(&[("why", "credential_refused")]).get()
     };
     crate::support::wait::until("end", || if ended() == 1 { Ok(()) } else { Err(ended()) }).await;
