@@ -19,15 +19,15 @@ const PAGE: &str = include_str!("../../../docs/push.md");
 const ADDRESS: &str = "127.0.0.2";
 
 /// A push service that takes everything, and the bodies that it takes.
-async fn service(ca: &Ca) -> (Receiver, mpsc::UnboundedReceiver<Value>) {
-    let (taken, bodies) = mpsc::unbounded_channel();
+async fn service(ca: &Ca) -> (Receiver, mpsc::Receiver<Value>) {
+    let (taken, bodies) = mpsc::channel(64);
     let at = format!("{ADDRESS}:0");
     let receiver = Receiver::tls_at(&at, ADDRESS, ca, move |mut accepted| {
         let taken = taken.clone();
         async move {
             while let Some(request) = accepted.request().await {
                 let (_, body) = request.split_once("\r\n\r\n").unwrap();
-                taken.send(serde_json::from_str(body).unwrap()).unwrap();
+                taken.send(serde_json::from_str(body).unwrap()).await.unwrap();
                 accepted.send("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").await;
             }
         }
