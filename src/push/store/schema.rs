@@ -5,9 +5,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
 use super::Error;
+use crate::clock::Moment;
 use crate::push::vault::Vault;
 
 /// `application_id` of our databases: "JPPs".
@@ -15,6 +16,9 @@ const APPLICATION: i64 = 0x4a50_5073;
 
 /// How long to wait for another process, which commits in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Pause before SQLite is asked again for what it does not wait for.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// What version `n + 1` has beyond version `n`. **No step ever changes once it is released.**
 ///
@@ -118,7 +122,7 @@ pub(super) fn climb(connection: &mut Connection, ladder: &[&str]) -> rusqlite::R
     if found > known {
         return Ok(found);
     }
-    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 4194304;")?;
+    log_ahead(connection)?;
     if found == known {
         return Ok(found);
     }
@@ -132,6 +136,25 @@ pub(super) fn climb(connection: &mut Connection, ladder: &[&str]) -> rusqlite::R
     transaction.pragma_update(None, "user_version", found.max(known))?;
     transaction.commit()?;
     Ok(found.max(known))
+}
+
+/// SQLite does not wait for others where it changes the journal's mode, so that two processes that make a
+/// database at once would fail.
+fn log_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let end = Moment::now().after(PATIENCE);
+    loop {
+        let set = connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 4194304;");
+        match set {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Moment::now() < end =>
+            {
+                std::thread::sleep(AGAIN);
+            }
+            set => return set,
+        }
+    }
 }
 
 fn version_of(ladder: &[&str]) -> i64 {

@@ -21,8 +21,7 @@ const ADDRESS: &str = "127.0.0.2";
 /// A push service that takes everything, and the bodies that it takes.
 async fn service(ca: &Ca) -> (Receiver, mpsc::Receiver<Value>) {
     let (taken, bodies) = mpsc::channel(64);
-    let at = format!("{ADDRESS}:0");
-    let receiver = Receiver::tls_at(&at, ADDRESS, ca, move |mut accepted| {
+    let receiver = Receiver::tls_at("127.0.0.2:0", ADDRESS, ca, move |mut accepted| {
         let taken = taken.clone();
         async move {
             while let Some(request) = accepted.request().await {
