@@ -32,7 +32,8 @@ pub(super) async fn run(
     service: Option<Service>,
 ) {
     let (looked, told) = (Arc::clone(&hub), hub);
-    let asker = Asker { upstream, service, refusals: Mutex::default(), prober: prober.handle() };
+    let (h, refusals) = (Arc::clone(&looked), Mutex::default());
+    let asker = Asker { upstream, service, refusals, prober: prober.handle(), hub: h };
     let asker = Arc::new(asker);
     let wiring = Wiring {
         look: move |key: &AccountKey| look(&looked, key),
@@ -89,17 +90,17 @@ struct Asker {
     /// A mutex held for a look or a note.
     refusals: Mutex<Refusals>,
     prober: Handle,
+    hub: Arc<Hub>,
 }
 
 impl Asker {
     /// Asks with the service's credential if there is one, and else, or if that is refused, with the
     /// subscriber's.
     async fn ask(self: Arc<Self>, question: Ask<Credential>) -> Result<Reply, Lost> {
-        let Ask { credential: (_, principal), body, .. } = question;
+        let Ask { credential: (_, principal), body, key } = question;
         let Some((service, headers)) = self.service_for(&principal) else {
             if principal.credentials.is_absent() {
-                // Its own would be none at all: upstream's refusal of that says nothing.
-                return Err(Lost::Unreachable);
+                return Ok(self.presume(&key));
             }
             return self.ask_as_user(&principal, &body).await;
         };
@@ -125,7 +126,7 @@ impl Asker {
             // There is nothing else to ask with.
             if refused_whole {
                 self.note_refusal(service, &principal);
-                return Err(Lost::Unreachable);
+                return Ok(self.presume(&key));
             }
             return Ok(as_service);
         }
@@ -136,6 +137,14 @@ impl Asker {
             self.note_refusal(service, &principal);
         }
         Ok(own)
+    }
+
+    /// There is no credential that upstream takes: those who are absent are told without it. A refusal, as
+    /// far as the prober is concerned.
+    fn presume(&self, key: &AccountKey) -> Reply {
+        self.hub.presume(key, offered);
+        let (status, body) = (StatusCode::FORBIDDEN, Bytes::new());
+        Reply { status, retry_after: None, body, is_as_user: false }
     }
 
     fn note_refusal(&self, service: &Service, user: &Principal) {

@@ -31,7 +31,7 @@ pub struct Push {
     pub vapid_subject: Option<String>,
     /// Subscriptions of one user.
     pub subscriptions_per_user: usize,
-    /// Subscriptions that one credential may create within an hour.
+    /// Subscriptions that one user may create within an hour.
     pub creations_per_hour: u32,
     /// How long a subscription lives at most, unless it is renewed.
     pub expires_max: Duration,

@@ -25,15 +25,23 @@ impl Hub {
     /// somebody to ask as.
     pub(super) fn see_to(&self, inner: &mut Inner, key: &AccountKey) {
         let is_due = inner.tracker.is_watched(key) && inner.can_be_asked(key);
-        if is_due && inner.asked.insert(key.clone()) {
-            self.probes().watch(key.clone());
-            if inner.presumed.remove(key) {
+        if is_due {
+            let is_new = inner.asked.insert(key.clone());
+            if is_new {
+                self.probes().watch(key.clone());
+            }
+            let is_attended = inner.audiences_of(key).any(|it| !it.revoked && it.is_present());
+            if (is_new || is_attended) && inner.presumed.remove(key) {
                 // What was made up is to be told to nobody who can be told the truth.
                 let outcome = inner.tracker.gap_of(key, Moment::now());
                 self.act(inner, key, outcome, Reason::Baseline);
             }
         } else if !is_due && inner.asked.remove(key) {
             self.probes().unwatch(key.clone());
+            if inner.tracker.is_watched(key) {
+                // What upstream was still to be asked has to be told without it.
+                self.probes().ask(key.clone(), Reason::Baseline);
+            }
         }
         if !inner.tracker.is_watched(key) {
             inner.presumed.remove(key);
@@ -51,16 +59,30 @@ impl Hub {
         if inner.can_be_asked(key) {
             return true;
         }
+        self.invent(&mut inner, key, offered);
+        false
+    }
+
+    /// Upstream turned out not to be asked about an account, although there was somebody to ask as.
+    pub fn presume(&self, key: &AccountKey, offered: impl Fn(&[String]) -> Vec<DataType>) {
+        self.invent(&mut self.lock(), key, offered);
+    }
+
+    fn invent(
+        &self,
+        inner: &mut Inner,
+        key: &AccountKey,
+        offered: impl Fn(&[String]) -> Vec<DataType>,
+    ) {
         let first = inner.audiences_of(key).next().map(|audience| &audience.principal);
-        let Some(principal) = first.cloned() else { return false };
-        let Some(access) = principal.accounts.get(&key.id) else { return false };
+        let Some(principal) = first.cloned() else { return };
+        let Some(access) = principal.accounts.get(&key.id) else { return };
         let (types, now) = (offered(&access.capabilities), Moment::now());
         let who = inner.tracker.owner(key).unwrap_or(principal.id);
         let at = Exchange { who: Observer::Known(who), sent: now, received: now };
         let outcome = inner.tracker.presume(key, &at, &types, invented);
         inner.presumed.insert(key.clone());
-        self.act(&mut inner, key, outcome, Reason::Baseline);
-        false
+        self.act(inner, key, outcome, Reason::Baseline);
     }
 
     /// The accounts whose states are of our own making.

@@ -8,7 +8,7 @@ use crate::auth::{CredentialKey, Principal};
 use crate::clock::Moment;
 use crate::jmap::id::{AccountId, DataType, State};
 use crate::state::agreement::{Worth, count_of};
-use crate::state::fact::{AccountKey, Exchange, Fact, Observer, Probed};
+use crate::state::fact::{AccountKey, Exchange, Fact, Observer, ProbeAnswer, Probed};
 use crate::state::tracker::{Outcome, Tracker};
 use crate::state::types::EMAIL;
 
@@ -274,6 +274,9 @@ impl Hub {
             );
         }
         let outcome = inner.tracker.probe_answered(key, at, probed);
+        if probed.answers.iter().any(|(_, answer)| matches!(answer, ProbeAnswer::State(_))) {
+            inner.presumed.remove(key);
+        }
         self.act(&mut inner, key, outcome, Reason::Hint);
         if outcome.published != 0 && !inner.is_per_user(&key.id) {
             self.hint_other_views(&mut inner, key, at.received);

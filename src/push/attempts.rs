@@ -7,10 +7,12 @@
 //! | 404, 410, | the subscription is destroyed |
 //! | 413 | shorter messages |
 //! | 429, 5xx, 3xx | again after `push.attempt_interval`, doubled each time, or `Retry-After` |
-//! | no response | again after `push.retry_interval`, doubled each time |
-//! | other 4xx, an address that is not allowed | nothing more is sent until its client changes it |
+//! | no response | again after `push.retry_interval`, doubled each time, and after `push.attempts` of it at the pace above |
+//! | an address that is not allowed | again after an hour |
+//! | other 4xx | nothing more is sent until its client changes it |
 //!
-//! After `push.attempts` the subscription rests for an hour between attempts. What it lacks stays pending,
+//! After `push.attempts` that were answered the subscription rests for an hour between attempts; no pause is
+//! longer. What it lacks stays pending,
 //! merged with what comes: no state is given up while the subscription lives.
 
 use std::time::Duration;
@@ -42,16 +44,10 @@ pub(super) enum Verdict {
     Useless(Reason),
 }
 
-/// Why nothing more is sent.
+/// Why nothing more is sent: what a push service answers to every message of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Reason {
-    /// A status.
-    #[error("the push service refuses our messages with {0}")]
-    Status(StatusCode),
-    /// Not dialled.
-    #[error("{0}")]
-    Address(Unreachable),
-}
+#[error("the push service refuses our messages with {0}")]
+pub(super) struct Reason(StatusCode);
 
 /// Attempts of one subscription that failed in a row.
 #[derive(Debug, Default, Clone, Copy)]
@@ -61,26 +57,31 @@ impl Attempts {
     /// Takes note of an outcome. `chance` is drawn from 0 to 1: without it those that failed together
     /// would come back together.
     pub(super) fn judge(&mut self, outcome: Outcome, terms: &Terms, chance: f64) -> Verdict {
-        let (first, at_least) = match outcome {
+        let (is_reached, at_least) = match outcome {
             Outcome::Accepted(_) => {
                 self.0 = 0;
                 return Verdict::Given;
             }
             Outcome::Gone(_) => return Verdict::Gone,
             Outcome::TooLarge => return Verdict::Shrink,
-            Outcome::Refused(status) => return Verdict::Useless(Reason::Status(status)),
-            Outcome::Unreachable(denied @ Unreachable::Denied(_)) => {
-                return Verdict::Useless(Reason::Address(denied));
-            }
-            Outcome::Slow { retry_after } => {
-                (terms.attempt_interval, retry_after.unwrap_or_default())
-            }
-            Outcome::Redirected(_) | Outcome::Failed(_) => (terms.attempt_interval, Duration::ZERO),
-            Outcome::Unreachable(_) => (terms.retry_interval, Duration::ZERO),
+            Outcome::Refused(status) => return Verdict::Useless(Reason(status)),
+            // A resolver may have been wrong for a moment; nothing was dialled.
+            Outcome::Unreachable(Unreachable::Denied(_)) => (true, REST),
+            Outcome::Slow { retry_after } => (true, retry_after.unwrap_or_default()),
+            Outcome::Redirected(_) | Outcome::Failed(_) => (true, Duration::ZERO),
+            Outcome::Unreachable(_) => (false, Duration::ZERO),
         };
-        let doubled = first.saturating_mul(1 << self.0.min(20)).min(REST);
+        let doubled =
+            |first: Duration, times: u32| first.saturating_mul(1 << times.min(20)).min(REST);
+        let failed = self.0;
         self.0 = self.0.saturating_add(1);
-        let pause = if self.0 >= terms.most { REST } else { doubled };
+        let pause = match (is_reached, self.0 < terms.most) {
+            (true, true) => doubled(terms.attempt_interval, failed),
+            (true, false) => REST,
+            (false, true) => doubled(terms.retry_interval, failed),
+            // A network that was away for some seconds, or for some hours: on at the slower pace.
+            (false, false) => doubled(terms.attempt_interval, self.0 - terms.most),
+        };
         // Never sooner than a push service asks.
         let pause = pause.mul_f64(0.8 + 0.4 * chance).max(at_least);
         Verdict::Again(pause + at_least.mul_f64(0.1 * chance))
@@ -121,7 +122,7 @@ mod tests {
     fn pauses_double_and_then_the_subscription_rests() {
         assert_eq!(pauses([failed(500); 6]), [60, 120, 240, 3600, 3600, 3600]);
         let unreachable = Outcome::Unreachable(Unreachable::Connect);
-        assert_eq!(pauses([unreachable; 5]), [1, 2, 4, 3600, 3600]);
+        assert_eq!(pauses([unreachable; 7]), [1, 2, 4, 60, 120, 240, 480]);
     }
 
     /// RFC 8620 §7.2, RFC 8030 §8.4.
@@ -166,7 +167,7 @@ mod tests {
         }
         for status in [400, 401, 403, 422] {
             let status = StatusCode::from_u16(status).unwrap();
-            let reason = Reason::Status(status);
+            let reason = Reason(status);
             assert_eq!(judge(Outcome::Refused(status)), Verdict::Useless(reason));
         }
         assert_eq!(judge(Outcome::TooLarge), Verdict::Shrink);

@@ -1,7 +1,6 @@
 //! Answers calls of `PushSubscription/get` and `/set` (RFC 8620 §7.2.1, §7.2.2): whose subscriptions the
 //! caller's are, what is to be kept, and who serves it from then on. The rules are in [`methods`].
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::{Map, Value};
@@ -10,7 +9,7 @@ use super::binding::{Bind, Binding};
 use super::encrypt::Keys;
 use super::methods::error::MethodError;
 use super::methods::{self, Judges, Limits, Terms, get, set};
-use super::registry::Held;
+use super::registry::{Held, Turn};
 use super::subscription::{Change, Secrets, Subscription, View};
 use super::target::url::Target;
 use super::{Answer, Call, Caller, Push, deliver, serve, today};
@@ -98,30 +97,41 @@ impl Push {
             created_before: call.created_before,
         };
         let outcome = set::set(&call.arguments, &caller, &terms, judges)?;
-        self.store.apply(outcome.changes.clone()).await.map_err(|error| {
+        // To its end, whether the client waits for that or has gone away: what is on the disk and what is
+        // served are to be the same.
+        let keeping = Arc::clone(self).keep(who.clone(), turn, outcome.changes);
+        let kept = self.wiring.drain.spawn(keeping).await;
+        kept.unwrap_or(Err(MethodError::ServerFail("the proxy is stopping")))?;
+        let created = outcome.created.into_iter().map(|(made, id)| (made, id.to_string()));
+        Ok((outcome.response, created.collect()))
+    }
+
+    /// Keeps what a call comes to, and serves it from now on.
+    async fn keep(
+        self: Arc<Self>,
+        who: Caller,
+        turn: Option<Turn<()>>,
+        changes: Vec<Change>,
+    ) -> Result<(), MethodError> {
+        let user = who.principal.identity();
+        self.store.apply(changes.clone()).await.map_err(|error| {
             tracing::warn!(%error, "a client's PushSubscription cannot be kept: it is told so");
             MethodError::ServerFail("the proxy cannot write to its store; nothing was changed")
         })?;
-        let held: BTreeMap<_, _> = records.iter().map(|(held, _)| (held.id, held)).collect();
+        let held = |id| self.registry.of_user(&user).into_iter().find(|held| held.id == id);
         let mut verified = Vec::new();
-        for change in outcome.changes {
+        for change in changes {
             match change {
-                Change::Create(record) => self.begin(who, &user, record),
+                Change::Create(record) => self.begin(&who, &user, record),
                 Change::Update(record) => {
-                    // One that was made by this very call is among the user's by now.
-                    let new =
-                        || self.registry.of_user(&user).into_iter().find(|it| it.id == record.id);
-                    let held = held.get(&record.id).map(|held| Arc::clone(held)).or_else(new);
-                    if let Some(held) = held {
-                        let is_new =
-                            record.is_verified && !held.record().is_some_and(|it| it.is_verified);
-                        held.replace(Some(record));
-                        verified.extend(is_new.then_some(held));
-                    }
+                    let Some(held) = held(record.id) else { continue };
+                    let was_verified = held.record().is_some_and(|before| before.is_verified);
+                    let is_new = record.is_verified && !was_verified;
+                    held.replace(Some(record));
+                    verified.extend(is_new.then_some(held));
                 }
                 Change::Destroy(id) => {
-                    let theirs = self.registry.of_user(&user);
-                    theirs.iter().filter(|it| it.id == id).for_each(|it| it.replace(None));
+                    held(id).into_iter().for_each(|held| held.replace(None));
                     self.registry.remove(&user, id);
                 }
             }
@@ -134,8 +144,7 @@ impl Push {
             }
         };
         let _ = tokio::time::timeout(2 * deliver::PATIENCE, served).await;
-        let created = outcome.created.into_iter().map(|(made, id)| (made, id.to_string()));
-        Ok((outcome.response, created.collect()))
+        Ok(())
     }
 
     /// Serves a new subscription.
@@ -202,6 +211,10 @@ impl Push {
         if !is_costly {
             return work().map_err(|_| failed);
         }
+        // When full: who comes without a place among those that wait is told to come again.
+        let Ok(_waiting) = self.hashing_queue.try_acquire() else {
+            return Err(MethodError::ServerUnavailable);
+        };
         let _place = self.hashing.acquire().await;
         let done = tokio::task::spawn_blocking(work).await;
         done.ok().and_then(Result::ok).ok_or(failed)
@@ -212,7 +225,7 @@ impl Push {
         // One that cannot be read was refused before.
         let Ok(target) = Target::parse(&secrets.url, &self.policy) else { return Ok(()) };
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        let admitted = rates.admit(who.key, who.principal.id, target.host_key(), Moment::now());
+        let admitted = rates.admit(who.principal.id, target.host_key(), Moment::now());
         if admitted.is_err() {
             self.metrics.subscriptions_rate_limited.inc();
         }

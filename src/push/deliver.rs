@@ -86,8 +86,10 @@ impl Delivery {
                 }
                 () = subscriber.settle(PATIENCE) => {}
             }
-            if let Some(token) = subscriber.token() {
-                self.keep(push, token);
+            match subscriber.token() {
+                Some(token) => self.keep(push, token),
+                // It is owed something already, which one who subscribes anew would not be.
+                None => UNNOTED.clone_into(&mut self.token),
             }
         }
         held.serve();
@@ -96,14 +98,21 @@ impl Delivery {
             let due = (!self.pending.is_empty()).then(|| self.not_before.instant());
             tokio::select! {
                 biased;
-                () = held.changed() => return Ok(()),
+                () = held.changed() => {
+                    held.renew(subscriber.principal());
+                    return Ok(());
+                }
                 heard = hear(&mut subscriber) => match heard {
                     Heard::News(changed, token) => self.merge(changed, token),
                     Heard::Revoked => return push.refused(held, record, &subscriber),
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.withdraw(record, &subscriber);
                     tokio::select! {
-                        () = held.changed() => return Ok(()),
+                        () = held.changed() => {
+                            held.renew(subscriber.principal());
+                            return Ok(());
+                        }
                         sent = self.send(push, held, record) => sent?,
                     }
                 }
@@ -120,6 +129,20 @@ impl Delivery {
         let last_event_id = (!self.token.is_empty()).then_some(&*self.token);
         let wish = Wish { filter: &filter, codec: &super::CODEC, last_event_id };
         push.wiring.hub.subscribe_absent(key, &principal, &wish)
+    }
+
+    /// What waited so long that its owner sees the account no longer, or wants the type no longer, is told
+    /// to nobody (§7.2 `types`; architecture D9).
+    fn withdraw(&mut self, record: &Subscription, subscriber: &Subscriber) {
+        let principal = subscriber.principal();
+        let is_seen = |account: &AccountId| {
+            principal.as_ref().is_some_and(|principal| principal.accounts.contains_key(account))
+        };
+        self.pending.retain(|account, types| {
+            types
+                .retain(|name, _| record.types.as_ref().is_none_or(|wanted| wanted.contains(name)));
+            !types.is_empty() && is_seen(account)
+        });
     }
 
     fn merge(&mut self, changed: Changed, token: String) {

@@ -86,6 +86,9 @@ use crate::upstream::Upstream;
 /// Passwords hashed at once: each takes a core and 19 MiB.
 const HASHING: usize = 2;
 
+/// Calls that wait for that at one time: some seconds' worth.
+const HASHING_QUEUE: usize = 128;
+
 /// How often what the operator sees is counted.
 const ROUND: Duration = Duration::from_secs(5);
 
@@ -151,6 +154,8 @@ pub struct Push {
     ownership: Ownership,
     matches: Matches,
     hashing: Semaphore,
+    /// Those that wait for that, or do it.
+    hashing_queue: Semaphore,
     // Each held for one look or note.
     breaker: Mutex<Breaker>,
     rates: Mutex<Rates>,
@@ -218,6 +223,7 @@ impl Push {
             registry: Registry::default(),
             matches: Matches::default(),
             hashing: Semaphore::new(HASHING),
+            hashing_queue: Semaphore::new(HASHING_QUEUE),
             breaker: Mutex::default(),
             rates: Mutex::new(Rates::new(creations)),
         };

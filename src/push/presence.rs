@@ -8,13 +8,27 @@
 use std::sync::Arc;
 
 use super::binding::Binding;
-use super::registry::Held;
+use super::registry::{Held, Present};
 use super::serve::End;
 use super::subscription::{Subscription, View};
 use super::{Caller, Push};
 use crate::auth::{CredentialKey, Principal};
 use crate::clock;
 use crate::hub::Subscriber;
+
+/// Seconds by which upstream's clock may be ahead of ours.
+const SKEW: u64 = 60;
+
+/// Whether a credential serves better than the one at hand: where there is none, or where that is a token
+/// that runs out sooner.
+fn is_better(present: Option<&Present>, new: &Principal) -> bool {
+    let Some((_, present)) = present else { return true };
+    match (present.credentials.expires(), new.credentials.expires()) {
+        (Some(present), Some(new)) => new > present,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
 
 impl Push {
     /// Upstream has just accepted a credential: subscriptions of its user that wait for one have it from
@@ -24,7 +38,7 @@ impl Push {
         let who = Caller { key, principal };
         for held in self.registry.of_user(&who.principal.identity()) {
             let Some(record) = held.record() else { continue };
-            if held.present().is_some()
+            if !is_better(held.present().as_ref(), &who.principal)
                 || !self.is_owner(&who, &record.owner).await.unwrap_or(false)
             {
                 continue;
@@ -47,14 +61,18 @@ impl Push {
         let present = held.present();
         let has_run_out = present.as_ref().is_some_and(|(_, principal)| {
             let expires = principal.credentials.expires();
-            expires.is_some_and(|expires| expires <= clock::wall().as_secs())
+            expires.is_some_and(|expires| expires <= clock::wall().as_secs() + SKEW)
         });
         let outlives = match &record.owner {
             Binding::User(_) => true,
             Binding::Grant(_) => has_run_out,
             Binding::Header(_) | Binding::Password(_) => false,
         };
-        if subscriber.wake().is_lost() || outlives || present.is_none() {
+        if subscriber.wake().is_lost() {
+            // Nobody refused it: it is tried again, and nobody else would bring it back.
+            return Ok(());
+        }
+        if outlives || present.is_none() {
             held.attend(None);
             return Ok(());
         }

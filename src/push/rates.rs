@@ -5,7 +5,6 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::auth::CredentialKey;
 use crate::clock::Moment;
 use crate::state::fact::PrincipalId;
 
@@ -18,7 +17,7 @@ pub struct Rate {
     pub per: Duration,
 }
 
-/// Subscriptions one credential may make.
+/// Subscriptions one user may make, with whatever credential: a cookie more would make another of it.
 const CREATIONS: Rate = Rate { most: 10, per: Duration::from_secs(60 * 60) };
 
 /// Verifications that one user may cause at one host.
@@ -27,14 +26,14 @@ const OF_USER: Rate = Rate { most: 1, per: Duration::from_secs(10) };
 /// Verifications that all users together may cause at one host.
 const OF_HOST: Rate = Rate { most: 30, per: Duration::from_secs(60) };
 
-/// Credentials, users and hosts remembered at most, each for itself. When full: what lies too far back
+/// Users and hosts remembered at most, each for itself. When full: what lies too far back
 /// to count goes, at most once a second; then a new one is refused until there is room.
 const MOST_REMEMBERED: usize = 50_000;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Rates {
-    creations: Windows<CredentialKey>,
+    creations: Windows<PrincipalId>,
     of_user: Windows<(PrincipalId, Box<str>)>,
     of_host: Windows<Box<str>>,
 }
@@ -46,7 +45,7 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// With this many creations for a credential.
+    /// With this many creations for a user.
     #[must_use]
     pub fn new(creations: Rate) -> Self {
         Self {
@@ -56,21 +55,15 @@ impl Rates {
         }
     }
 
-    /// Counts a subscription that this user makes, and its verification at `host` (name and port, in
-    /// lower case).
+    /// Counts a subscription that this user makes, and its verification at `host` (a name in lower case, or an
+    /// address).
     ///
     /// # Errors
     /// How long to wait; then nothing is counted.
-    pub fn admit(
-        &mut self,
-        credential: CredentialKey,
-        user: PrincipalId,
-        host: &str,
-        now: Moment,
-    ) -> Result<(), Duration> {
+    pub fn admit(&mut self, user: PrincipalId, host: &str, now: Moment) -> Result<(), Duration> {
         let of_user = (user, Box::from(host));
         let waits = [
-            self.creations.wait(&credential, now),
+            self.creations.wait(&user, now),
             self.of_user.wait(&of_user, now),
             self.of_host.wait(host, now),
         ];
@@ -78,7 +71,7 @@ impl Rates {
         if !longest.is_zero() {
             return Err(longest);
         }
-        self.creations.count(credential, now);
+        self.creations.count(user, now);
         self.of_user.count(of_user, now);
         self.of_host.count(host.into(), now);
         Ok(())
@@ -140,11 +133,11 @@ mod tests {
 
     fn admit(rates: &mut Rates, who: u64, host: &str, seconds: u64) -> Result<(), Duration> {
         let now = Moment(1_000_000 * seconds);
-        rates.admit(CredentialKey(who.into()), PrincipalId(who), host, now)
+        rates.admit(PrincipalId(who), host, now)
     }
 
     #[test]
-    fn a_credential_makes_ten_in_any_hour() {
+    fn a_user_makes_ten_in_any_hour() {
         let mut rates = Rates::default();
         for n in 0..10 {
             assert_eq!(admit(&mut rates, 1, &format!("host{n}"), n), Ok(()));

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{MutexGuard as Turn, Notify, watch};
+pub(super) use tokio::sync::OwnedMutexGuard as Turn;
+use tokio::sync::{Notify, watch};
 
 use super::subscription::{Subscription, SubscriptionId};
 use crate::auth::{CredentialKey, Principal};
@@ -62,6 +63,13 @@ impl Held {
         self.changed.notify_one();
     }
 
+    /// Whom the credential at hand is taken for now: what its Session said before is not to come back.
+    pub(super) fn renew(&self, principal: Option<Arc<Principal>>) {
+        if let (Some((_, known)), Some(principal)) = (&mut self.lock().present, principal) {
+            *known = principal;
+        }
+    }
+
     /// Waits for the record or the credential to change, since this was last waited for. One waits.
     ///
     /// Cancel safety: nothing is lost when it is dropped.
@@ -93,7 +101,7 @@ pub(super) struct Registry {
     /// Held for map operations only.
     users: Mutex<HashMap<Box<str>, Vec<Arc<Held>>>>,
     /// Who changes a user's subscriptions, one after the other, the write to the disk included.
-    turns: Vec<tokio::sync::Mutex<()>>,
+    turns: Vec<Arc<tokio::sync::Mutex<()>>>,
     hasher: RandomState,
 }
 
@@ -106,10 +114,10 @@ impl Default for Registry {
 
 impl Registry {
     /// Waits for one's turn to change a user's subscriptions.
-    pub(super) async fn turn(&self, user: &str) -> Option<Turn<'_, ()>> {
+    pub(super) async fn turn(&self, user: &str) -> Option<Turn<()>> {
         let hash = usize::try_from(self.hasher.hash_one(user)).unwrap_or_default();
         match self.turns.get(hash % TURNS) {
-            Some(turn) => Some(turn.lock().await),
+            Some(turn) => Some(Arc::clone(turn).lock_owned().await),
             None => None,
         }
     }

@@ -8,6 +8,7 @@
 //!
 //! How changes are told is [`super::deliver`]'s affair.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,7 +94,19 @@ async fn verify(push: &Push, held: &Held, record: &Subscription) -> Result<(), E
     let deadline = record.created.after(push.settings.verify_timeout);
     let waiting = async {
         if record.verification_sent.is_none() {
-            push.verify(held, record).await?;
+            let mut sending = pin!(push.verify(held, record));
+            loop {
+                tokio::select! {
+                    sent = &mut sending => {
+                        sent?;
+                        break;
+                    }
+                    // The code may be shown before the push service has answered.
+                    () = held.changed() => if held.record().is_none_or(|it| it.is_verified) {
+                        return Ok(());
+                    }
+                }
+            }
         }
         held.changed().await;
         Ok(())
@@ -108,6 +121,10 @@ impl Push {
         let message = message::verification(record.id, &sendable.verification_code);
         let mut attempts = Attempts::default();
         loop {
+            if let Err(wait) = self.may_send(&sendable) {
+                tokio::time::sleep(wait).await;
+                continue;
+            }
             let outcome = self.send(&sendable, &message, Urgency::High, None).await;
             match attempts.judge(outcome, &self.attempts, rand::random()) {
                 Verdict::Given => break,
@@ -146,14 +163,23 @@ impl Push {
 
     /// Ends a subscription and erases what is known of it.
     async fn end(&self, held: &Held, record: &Subscription, end: End) {
-        let _turn = self.registry.turn(&record.username).await;
-        if held.record().is_none() {
+        let turn = self.registry.turn(&record.username).await;
+        // What was found out may be overtaken by what its client did meanwhile.
+        let Some(now) = held.record() else { return };
+        let is_overtaken = match end {
+            End::Unverified | End::VerificationRefused => now.is_verified,
+            End::Expired => now.is_live(today()),
+            End::Gone | End::CredentialRefused => false,
+        };
+        if is_overtaken {
             return;
         }
         tracing::debug!(subscription = %record.id, reason = %end, "a PushSubscription ends");
         self.metrics.subscriptions_ended.get_or_create(&[("why", end.label())]).inc();
         held.replace(None);
         self.registry.remove(&record.username, record.id);
+        // Its id is never given again, and others' turns do not wait for a disk.
+        drop(turn);
         while let Err(error) = self.store.apply(vec![super::Change::Destroy(record.id)]).await {
             tracing::warn!(%error, "a PushSubscription that ended cannot be erased; trying again");
             tokio::time::sleep(WRITE_PAUSE).await;

@@ -187,6 +187,8 @@ impl Subscription {
         if self.is_verified && self.given.is_empty() {
             self.given = UNNOTED.into();
         }
+        // The settings may be others now, or the push service's mind.
+        self.disabled = None;
         self
     }
 
@@ -198,7 +200,7 @@ impl Subscription {
 }
 
 /// In place of a resume token: compared with anything, all of it was missed.
-pub(super) const UNNOTED: &str = "?";
+pub(in crate::push) const UNNOTED: &str = "?";
 
 /// What becomes of a subscription, for the store and for whoever serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -99,6 +99,29 @@ async fn who_is_there_is_told_no_state_that_was_made_up_for_who_is_not() {
     assert!(told(&mut absent).contains(r#""Email":"7""#), "the truth is for both");
 }
 
+/// The phone of somebody whose desktop goes away while upstream is still to be asked.
+#[tokio::test]
+async fn what_upstream_was_still_to_be_asked_is_told_when_nobody_is_left_to_ask_as() {
+    let hub = hub(0, 10);
+    let who = who_sees(absentee("a").id.0, "a", true, &["mail"]);
+    let live = subscribe(&hub, &who).unwrap();
+    let key = fed(&hub).await.remove(0);
+    hub.probe_sent(&key);
+    let now = Moment::now();
+    let at = Exchange { who: Observer::Known(who.id), sent: now, received: now };
+    let state = ProbeAnswer::State(State::parse("7").unwrap());
+    let answers = [(DataType::parse("Email").unwrap(), state)];
+    hub.probe_answered(&key, &at, &Probed { answers: &answers, delivery: None, complete: true });
+    let mut absent = subscribe_absent(&hub, None);
+    fed(&hub).await;
+    assert_eq!(absent.take(), None);
+    hub.hint(&[account("a")], None, true);
+    assert_eq!(fed(&hub).await, [key], "the desktop's credential would do");
+    drop(live);
+    assert_eq!(fed(&hub).await, []);
+    assert!(told(&mut absent).contains("presumed-"));
+}
+
 #[test]
 fn an_absent_subscriber_takes_no_live_ones_place_and_is_not_asked_about() {
     let hub = hub(1, 10);

@@ -64,7 +64,9 @@ impl Writer {
     ) -> Self {
         let never = Moment::NEVER;
         let connection = Some(connection);
-        Self { path, vault, connection, given, flush_by: never, erase_by: never }
+        // A process that was killed may have left what it was still to erase.
+        let erase_by = Moment::now();
+        Self { path, vault, connection, given, flush_by: never, erase_by }
     }
 
     /// Until it is told to close, or nobody is left who could.

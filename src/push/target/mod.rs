@@ -20,7 +20,7 @@ pub struct Policy {
     /// Networks that are open although they are nobody's on the internet. No metadata service and
     /// nothing of [`Policy::own_addresses`] is opened by them.
     pub allow_networks: Vec<IpNet>,
-    /// Addresses that we, the JMAP server or Redis listen on.
+    /// Addresses that we or the JMAP server listen on.
     pub own_addresses: Vec<IpAddr>,
     /// Names under which clients know us, in lower case.
     pub own_hosts: Vec<String>,

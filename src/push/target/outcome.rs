@@ -69,6 +69,8 @@ impl Outcome {
             404 | 410 => Self::Gone(status),
             413 => Self::TooLarge,
             429 => Self::Slow { retry_after: wait() },
+            // What stands between has had trouble of its own.
+            408 | 421 | 425 => Self::Failed(status),
             400..500 => Self::Refused(status),
             503 => match wait() {
                 None => Self::Failed(status),

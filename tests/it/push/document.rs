@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use jmap_push_proxy::config::Config;
+use jmap_push_proxy::config::{Config, PushMode};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -51,6 +51,7 @@ async fn the_commands_of_the_documentation_subscribe_and_verify() {
     let ca = Ca::new();
     let (receiver, mut bodies) = service(&ca).await;
     let rig = Rig::start(|config: &mut Config| {
+        config.push.mode = PushMode::Own;
         config.push.allow_networks = vec!["127.0.0.2/32".parse().unwrap()];
         config.push.ports = vec![receiver.address.port()];
         config.push.ca_file = Some(ca.file().to_owned());

@@ -130,6 +130,23 @@ async fn one_whose_messages_are_refused_waits_for_its_client_to_mend_it() {
     premises.service.told("phone", &account_of("alice"), "Email", &state).await;
 }
 
+/// §7.2 `types`: what waits is not told to a client that wants it no longer.
+#[tokio::test]
+async fn what_waits_to_be_sent_is_dropped_when_it_is_no_longer_wanted() {
+    let premises =
+        Premises::with(|config| config.push.attempt_interval = Duration::from_secs(1)).await;
+    let id = premises.verified("alice", "phone", Value::Null).await;
+    premises.service.answer("phone", "503 Service Unavailable", "");
+    premises.rig.change("alice", "Mailbox").await;
+    premises.service.message("phone", 1).await;
+    premises.set("alice", json!({ "update": { id: { "types": ["Identity"] } } })).await;
+    let state = premises.rig.change("alice", "Identity").await;
+    premises.service.told("phone", &account_of("alice"), "Identity", &state).await;
+    let later = premises.service.messages("phone").split_off(2);
+    let told = later.iter().flat_map(|message| message.changed().into_values());
+    assert!(told.flat_map(|types| types.into_keys()).all(|name| name == "Identity"), "{later:?}");
+}
+
 /// hostile.md X8: nothing is asked of where a redirect leads.
 #[tokio::test]
 async fn a_redirect_is_a_failure() {

@@ -88,6 +88,21 @@ async fn a_verification_reaches_a_push_service_that_comes_back() {
     assert_eq!(second.json()["@type"], "PushVerification");
 }
 
+/// §7.2.2: the client "may receive" it before anybody knows that it was sent.
+#[tokio::test]
+async fn a_code_that_is_shown_before_the_push_service_has_answered_well_verifies() {
+    let premises = Premises::with(|config| {
+        config.push.attempt_interval = Duration::from_secs(60);
+    })
+    .await;
+    premises.service.answer("phone", "503 Service Unavailable", "");
+    let id = premises.subscribe("alice", "phone", Value::Null).await;
+    let code = premises.service.code("phone").await;
+    premises.set("alice", json!({ "update": { id: { "verificationCode": code } } })).await;
+    let state = premises.rig.change("alice", "Email").await;
+    premises.service.told("phone", &account_of("alice"), "Email", &state).await;
+}
+
 /// P10, P6.
 #[tokio::test]
 async fn it_is_renewed_without_another_verification() {

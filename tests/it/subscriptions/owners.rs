@@ -82,12 +82,15 @@ async fn it_is_told_of_the_accounts_its_owner_sees_and_of_no_other() {
     let premises = Premises::with(often).await;
     let lent = account_of("bob");
     premises.rig.upstream.mail(|mail| mail.share("alice", &lent));
-    premises.verified("alice", "phone", json!(["Email"])).await;
+    let id = premises.verified("alice", "phone", json!(["Email"])).await;
     let state = premises.rig.change("bob", "Email").await;
     premises.service.told("phone", &lent, "Email", &state).await;
     premises.rig.upstream.mail(|mail| mail.withdraw("alice", &lent));
     premises.rig.upstream.revalidated("alice").await;
     let sent = premises.service.messages("phone").len();
+    // A new look at the subscription is not to bring back what its owner saw when it was made.
+    let expires = json!({ "expires": "2099-01-01T00:00:00Z" });
+    premises.set("alice", json!({ "update": { id: expires } })).await;
     premises.rig.change("bob", "Email").await;
     let own = premises.rig.change("alice", "Email").await;
     premises.service.told("phone", &account_of("alice"), "Email", &own).await;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::error::{Invalid, SetError, SetErrorKind};
 use super::super::property::{self, SECRET};
 use super::{Change, Set};
-use crate::push::subscription::{Secrets, Subscription, SubscriptionId};
+use crate::push::subscription::{Secrets, Subscription, SubscriptionId, UNNOTED};
 
 /// Wrong codes after which nobody may go on guessing (hostile.md X4).
 const MOST_WRONG_CODES: u8 = 5;
@@ -44,6 +44,10 @@ impl Set<'_> {
             (after.is_verified, after.wrong_codes) = (true, 0);
             let (device, url) = (&after.device_client_id, &secrets.url);
             let replaced: Vec<_> = self.twins(device, url, true).collect();
+            if !replaced.is_empty() {
+                // What the old one was still owed is owed to the new one, and nobody else knows what it is.
+                after.given = UNNOTED.into();
+            }
             replaced.into_iter().for_each(|twin| self.remove(twin));
         }
         let asked = patch.get("expires");

@@ -19,7 +19,7 @@ pub enum Denied {
     /// Tells a machine in a cloud its secrets; no setting opens it.
     #[error("an address of a cloud's metadata service")]
     Metadata,
-    /// Ours, the JMAP server's or Redis'.
+    /// Ours, or the JMAP server's.
     #[error("an address of the proxy or of what is behind it")]
     Own,
     /// Not of the internet, and not opened by `push.allow_networks`.
