@@ -99,7 +99,7 @@ impl Delivery {
             tokio::select! {
                 biased;
                 () = held.changed() => {
-                    held.renew(subscriber.principal());
+                    held.renew(&subscriber);
                     return Ok(());
                 }
                 heard = hear(&mut subscriber) => match heard {
@@ -110,7 +110,7 @@ impl Delivery {
                     self.withdraw(record, &subscriber);
                     tokio::select! {
                         () = held.changed() => {
-                            held.renew(subscriber.principal());
+                            held.renew(&subscriber);
                             return Ok(());
                         }
                         sent = self.send(push, held, record) => sent?,

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::subscription::{Subscription, SubscriptionId};
 use crate::auth::{CredentialKey, Principal};
+use crate::hub::Subscriber;
 
 /// Users that share a turn: enough that two seldom do.
 const TURNS: usize = 64;
@@ -64,9 +65,12 @@ impl Held {
     }
 
     /// Whom the credential at hand is taken for now: what its Session said before is not to come back.
-    pub(super) fn renew(&self, principal: Option<Arc<Principal>>) {
-        if let (Some((_, known)), Some(principal)) = (&mut self.lock().present, principal) {
-            *known = principal;
+    pub(super) fn renew(&self, subscriber: &Subscriber) {
+        let Some(now) = subscriber.principal() else { return };
+        if let Some((key, principal)) = &mut self.lock().present
+            && *key == subscriber.credential()
+        {
+            *principal = now;
         }
     }
 

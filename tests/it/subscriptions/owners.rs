@@ -9,7 +9,7 @@ use super::Premises;
 use crate::support::upstream::account_of;
 
 /// Another token of alice's.
-const TABLET: &str = "alice:tablet";
+const TABLET: &str = "alice;tablet";
 
 #[tokio::test]
 async fn nobody_sees_changes_or_ends_anothers() {

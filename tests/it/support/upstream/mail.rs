@@ -230,9 +230,9 @@ impl Mail {
         if self.has_views { format!("{user}-{state}") } else { state.to_owned() }
     }
 
-    /// Whose request it is, by `Authorization: Bearer user`, or `Bearer user:` and anything.
+    /// Whose request it is, by `Authorization: Bearer user`, or `Bearer user;` and anything.
     pub(crate) fn user(&self, authorization: Option<&str>) -> Option<String> {
-        let user = authorization?.strip_prefix("Bearer ")?.split(':').next()?;
+        let user = authorization?.strip_prefix("Bearer ")?.split(';').next()?;
         let known = self.users.get(user).filter(|user| !user.is_refused);
         known.map(|_| user.to_owned())
     }
