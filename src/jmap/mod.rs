@@ -6,7 +6,7 @@
 //! | §1.4 `UTCDate` | [`date`] |
 //! | §2 Session resource | [`session`] |
 //! | §3.6.1 request-level errors | [`problem`] |
-//! | §3.7 result references | [`reference`] |
+//! | §3.7 result references | [`mod@reference`] |
 //! | an object's members, for edits | [`object`] |
 //! | values that are I-JSON | [`strict`] |
 //! | which data types a capability brings | [`capability`] |
