@@ -36,7 +36,7 @@ impl Hub {
                 let outcome = inner.tracker.gap_of(key, Moment::now());
                 self.act(inner, key, outcome, Reason::Baseline);
             }
-        } else if !is_due && inner.asked.remove(key) {
+        } else if inner.asked.remove(key) {
             self.probes().unwatch(key.clone());
             if inner.tracker.is_watched(key) {
                 // What upstream was still to be asked has to be told without it.

@@ -73,9 +73,11 @@ impl Push {
         let creates = call.arguments.get("create").is_some_and(|create| !create.is_null());
         let binding = match owned.first() {
             // Another hash of the same password would only take longer to compare.
-            Some(one) => one.owner.clone(),
-            None if creates => self.bind(who, &user).await?,
-            None => Binding::User(Default::default()),
+            Some(one) if one.owner.is_costly() && self.settings.bind == PushBind::Credential => {
+                one.owner.clone()
+            }
+            _ if creates => self.bind(who, &user).await?,
+            _ => Binding::User(Default::default()),
         };
         let view = View::of(&who.principal);
         let caller = methods::Caller {

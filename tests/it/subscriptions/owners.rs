@@ -34,6 +34,27 @@ async fn bound_to_the_user_it_is_there_whatever_they_sign_in_with() {
     assert!(premises.list("bob").await.is_empty());
 }
 
+/// What it was bound to before the operator changed `push.bind` is no matter for a new one.
+#[tokio::test]
+async fn a_new_one_is_bound_as_the_settings_say_now() {
+    let folder = crate::support::scratch::scratch();
+    let store = folder.join("push.sqlite");
+    let mut premises = Premises::with(|config| {
+        config.push.bind = PushBind::User;
+        config.push.store = Some(store);
+    })
+    .await;
+    premises.verified("alice", "phone", Value::Null).await;
+    premises.rig.config.push.bind = PushBind::Credential;
+    premises.rig.restart().await;
+    let made = premises.subscribe("alice", "laptop", Value::Null).await;
+    let seen = premises.list(TABLET).await;
+    assert!(seen.iter().all(|it| it["id"] != made.as_str()), "{seen:?}");
+    assert_eq!(premises.list("alice").await.len(), 2);
+    premises.rig.end().await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// "MUST be destroyed" when the credential is revoked.
 #[tokio::test]
 async fn it_ends_with_its_credential() {
