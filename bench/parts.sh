@@ -5,13 +5,12 @@
 shopt -s inherit_errexit
 : "${CARGO_TARGET_DIR:=$PWD/target}"
 export CARGO_TARGET_DIR
-proxy=$CARGO_TARGET_DIR/release/jmap-push-proxy
 pids=()
 
 # Builds the proxy as it is released, and the load generator.
 build() {
-  cargo build --locked --release --quiet --package jmap-push-proxy --package bench
-  load=$CARGO_TARGET_DIR/release/load
+  proxy=$(deploy/static-build bench)
+  load=${proxy%/*}/load
   work=$(mktemp -d)
   chmod 755 "$work"
   trap 'stop_all; rm -rf "$work"' EXIT
