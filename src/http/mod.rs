@@ -5,6 +5,7 @@ pub mod decode;
 pub mod forwarded;
 pub mod headers;
 pub mod listener;
+pub mod placed;
 pub mod prefixed;
 pub mod reply;
 pub mod side_door;

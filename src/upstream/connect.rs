@@ -9,16 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 
 use super::room::{Full, Places};
 use crate::config::{UpstreamAddress, UpstreamHttp, UpstreamTarget};
+use crate::http::placed::Placed;
 use crate::http::socket::Socket;
 use crate::http::tls;
 
@@ -82,7 +80,7 @@ impl Connector {
         let taken = tokio::time::timeout(self.timeout, self.places.take()).await;
         let place = taken.ok().flatten().ok_or_else(|| io::Error::other(Full))?;
         let socket = self.open().await?;
-        Ok(Placed { socket, _place: place })
+        Ok(Placed { socket, place, is_kept: true })
     }
 
     async fn open(self) -> io::Result<Socket> {
@@ -119,57 +117,5 @@ impl tower_service::Service<Uri> for Connector {
     fn call(&mut self, _: Uri) -> Self::Future {
         let connecting = self.clone().connect();
         Box::pin(async move { connecting.await.map(TokioIo::new) })
-    }
-}
-
-/// A connection and its place.
-pub(super) struct Placed {
-    socket: Socket,
-    _place: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Placed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Placed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-impl Connection for Placed {
-    fn connected(&self) -> Connected {
-        self.socket.connected()
     }
 }

@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,19 +11,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::Policy;
 use super::address::{self, Denied};
 use super::outcome::Unreachable;
+use crate::http::placed::Placed;
+use crate::http::socket::Socket;
 
 /// From the first question to DNS until TLS is agreed on (hostile.md X8).
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -117,11 +115,11 @@ impl Shared {
             self.judge(address.ip()).map_err(Unreachable::Denied)?;
         }
         let tcp = dial(&addresses).await?;
-        let socket = self.tls.connect(name, tcp).await.map_err(|error| {
+        let tls = self.tls.connect(name, tcp).await.map_err(|error| {
             tracing::debug!(error = &error as &dyn std::error::Error, "no TLS with a push service");
             Unreachable::Tls
         })?;
-        Ok(Placed { socket, is_kept, _place: place })
+        Ok(Placed { socket: Socket::Tls(Box::new(tls.into())), place, is_kept })
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Unreachable> {
@@ -186,67 +184,6 @@ impl fmt::Debug for Resolver {
             Self::System => "System",
             Self::Table(_) => "Table(…)",
         })
-    }
-}
-
-/// A connection and its place.
-pub(super) struct Placed {
-    socket: TlsStream<TcpStream>,
-    /// Whether the pool may have it for another request.
-    is_kept: bool,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection for Placed {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new();
-        if !self.is_kept {
-            connected.poison();
-        }
-        match self.socket.get_ref().1.alpn_protocol() {
-            Some(b"h2") => connected.negotiated_h2(),
-            _ => connected,
-        }
-    }
-}
-
-impl AsyncRead for Placed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Placed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 
