@@ -193,7 +193,7 @@ impl Calls {
                 Ok(who) => who,
                 Err(refusal) => return refusal.response(),
             };
-            if push.owns(&who).await {
+            if push.answers(&who).await {
                 let _turn = asking.turn;
                 parts.headers.remove(CONTENT_ENCODING);
                 remove_digests(&mut parts.headers);

@@ -9,6 +9,7 @@ use super::binding::{Bind, Binding};
 use super::encrypt::Keys;
 use super::methods::error::MethodError;
 use super::methods::{self, Judges, Limits, Terms, get, set};
+use super::ownership::Owner;
 use super::registry::{Held, Turn};
 use super::subscription::{Change, Secrets, Subscription, View};
 use super::target::url::Target;
@@ -24,6 +25,11 @@ impl Push {
     /// Answers a call (§3.2) of one of our methods.
     pub async fn call(self: &Arc<Self>, who: &Caller, call: Call<'_>) -> Answer {
         let answered = match &*call.name {
+            _ if self.ownership.known_owner() != Owner::Ours => {
+                Err(MethodError::ServerUnavailable(
+                    "the mail server does not answer whether it has PushSubscription itself",
+                ))
+            }
             "PushSubscription/get" => {
                 self.get(who, &call.arguments).await.map(|it| (it, Vec::new()))
             }
@@ -47,17 +53,7 @@ impl Push {
         let user = who.principal.identity();
         let records = self.owned(who, &self.registry.of_user(&user)).await?;
         let owned: Vec<&Subscription> = records.iter().map(|(_, record)| &**record).collect();
-        // Nothing is made by it, so nothing is bound.
-        let binding = Binding::User(Default::default());
-        let view = View::of(&who.principal);
-        let caller = methods::Caller {
-            binding: &binding,
-            username: &user,
-            view: &view,
-            owned: &owned,
-            of_user: owned.len(),
-        };
-        get::get(arguments, &caller, &self.terms(&self.limits(&who.principal)))
+        get::get(arguments, &owned, &self.terms(&self.limits(&who.principal)))
     }
 
     async fn set(
@@ -77,6 +73,7 @@ impl Push {
                 one.owner.clone()
             }
             _ if creates => self.bind(who, &user).await?,
+            // Nothing is made, so nothing is bound.
             _ => Binding::User(Default::default()),
         };
         let view = View::of(&who.principal);
@@ -215,7 +212,7 @@ impl Push {
         }
         // When full: who comes without a place among those that wait is told to come again.
         let Ok(_waiting) = self.hashing_queue.try_acquire() else {
-            return Err(MethodError::ServerUnavailable);
+            return Err(MethodError::ServerUnavailable("too much is asked at once"));
         };
         let _place = self.hashing.acquire().await;
         let done = tokio::task::spawn_blocking(work).await;

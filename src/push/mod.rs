@@ -64,7 +64,7 @@ pub use self::opening::{Error, KeyFileFault};
 use self::binding::Matches;
 use self::breaker::Breaker;
 use self::keys::VapidKeys;
-use self::ownership::Ownership;
+use self::ownership::{Owner, Ownership};
 use self::rates::{Rate, Rates};
 use self::registry::{Held, Registry};
 use self::store::{Store, VapidStep};
@@ -268,10 +268,12 @@ impl Push {
         }
     }
 
-    /// Whether calls of `who` are ours to answer, as opposed to upstream's.
-    pub async fn owns(&self, who: &Caller) -> bool {
+    /// Whether calls of `who` are to be answered here, as opposed to upstream: also where nobody can say
+    /// whose they are.
+    pub async fn answers(&self, who: &Caller) -> bool {
         let Principal { api_path, credentials, .. } = &*who.principal;
-        self.ownership.is_ours(&self.wiring.upstream, (api_path, credentials)).await
+        let asked = (&**api_path, &**credentials);
+        self.ownership.owner(&self.wiring.upstream, asked).await != Owner::Upstream
     }
 
     /// What the Session of whoever asks with `headers` is to advertise (RFC 9749 §3); `None` where the
@@ -285,15 +287,15 @@ impl Push {
         self.ownership.read(session);
         let credentials = Credentials::from_headers(headers);
         let asked = (&*path_of(&session.api_url, path), &credentials);
-        let is_ours = self.ownership.is_ours(&self.wiring.upstream, asked).await;
-        is_ours.then(|| self.keys.current().application_server_key())
+        let owner = self.ownership.owner(&self.wiring.upstream, asked).await;
+        (owner == Owner::Ours).then(|| self.keys.current().application_server_key())
     }
 
     /// What is known to be advertised now.
     #[must_use]
     pub fn offered(&self) -> Option<&str> {
-        let is_ours = self.ownership.is_known_ours();
-        is_ours.then(|| self.keys.current().application_server_key())
+        let owner = self.ownership.known_owner();
+        (owner == Owner::Ours).then(|| self.keys.current().application_server_key())
     }
 
     /// Counts what the operator sees.

@@ -1,8 +1,9 @@
 //! Whose `PushSubscription` it is (`push.mode`; protocol.md §5.1.7, §5.4.6): two owners of its ids are past
-//! all help, so an upstream that has it keeps it.
+//! all help, so an upstream that has it keeps it. While nobody can say, its calls are nobody's: forwarded,
+//! they would be answered `unknownMethod`, which a client takes for good.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::mem;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -26,96 +27,120 @@ const HOLDS: Duration = Duration::from_secs(3600);
 /// How long until one that could not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Ours,
+    Upstream,
+    Unknown,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Ownership {
     mode: PushMode,
-    /// What is known: whether it is ours, if that is known, and until when.
-    known: Mutex<(Option<bool>, Moment)>,
+    known: Mutex<Known>,
     /// One asks, the others wait for the answer.
     asking: tokio::sync::Mutex<()>,
 }
 
+/// What was found out.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    owner: Owner,
+    /// Until when nobody is asked again.
+    until: Moment,
+    is_doubt_told: bool,
+}
+
 impl Ownership {
     pub(super) fn new(mode: PushMode) -> Self {
-        Self { mode, known: Mutex::default(), asking: tokio::sync::Mutex::default() }
+        let known = Known { owner: Owner::Unknown, until: Moment::default(), is_doubt_told: false };
+        Self { mode, known: Mutex::new(known), asking: tokio::sync::Mutex::default() }
     }
 
-    /// Whether it is known to be ours.
-    pub(super) fn is_known_ours(&self) -> bool {
+    /// What is known of it.
+    pub(super) fn known_owner(&self) -> Owner {
         match self.mode {
-            PushMode::Own => true,
-            PushMode::Upstream | PushMode::Off => false,
-            PushMode::Auto => self.known().0 == Some(true),
+            PushMode::Own => Owner::Ours,
+            PushMode::Upstream | PushMode::Off => Owner::Upstream,
+            PushMode::Auto => self.known().owner,
         }
     }
 
-    /// Whether it is ours; asks upstream, as whoever calls, where that is not known. What cannot be found
-    /// out is not ours.
-    pub(super) async fn is_ours(
+    /// Whose it is; asks upstream, as whoever calls, where that is not known.
+    pub(super) async fn owner(
         &self,
         upstream: &Upstream,
         (api_path, credentials): (&str, &Credentials),
-    ) -> bool {
+    ) -> Owner {
         if self.mode != PushMode::Auto || self.is_settled() {
-            return self.is_known_ours();
+            return self.known_owner();
         }
         let _asking = self.asking.lock().await;
         if !self.is_settled() {
             let authenticate = |headers: &mut _| credentials.write(headers);
             let asked = upstream.ask(api_path, QUESTION.into(), LIMIT, authenticate).await;
-            let has = asked.ok().filter(|asked| asked.status == StatusCode::OK);
-            let is_ours = has.and_then(|asked| is_unknown(&asked.body));
-            self.learn(is_ours);
+            let answer = asked.ok().filter(|asked| asked.status == StatusCode::OK);
+            self.learn(answer.map_or(Owner::Unknown, |answer| owner_by(&answer.body)));
         }
-        self.is_known_ours()
+        self.known_owner()
     }
 
     /// Takes note of what upstream's own Session says, as it came from there.
     pub(super) fn read(&self, session: &Session) {
         if self.mode == PushMode::Auto && session.capabilities.contains_key(VAPID) {
-            self.learn(Some(false));
+            self.learn(Owner::Upstream);
         }
     }
 
     fn is_settled(&self) -> bool {
-        Moment::now() < self.known().1
+        Moment::now() < self.known().until
     }
 
-    fn known(&self) -> (Option<bool>, Moment) {
+    fn known(&self) -> Known {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn learn(&self, is_ours: Option<bool>) {
+    fn learn(&self, owner: Owner) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.0;
-        let holds = if is_ours.is_some() { HOLDS } else { PAUSE };
-        *known = (is_ours.or(before), Moment::now().after(holds));
-        if known.0 != before {
-            match is_ours {
-                Some(true) => tracing::info!("PushSubscription is ours: upstream has none"),
-                Some(false) => tracing::info!("PushSubscription is upstream's: it has one itself"),
-                None => {}
+        if owner == Owner::Unknown {
+            known.until = Moment::now().after(PAUSE);
+            if known.owner == Owner::Unknown && !mem::replace(&mut known.is_doubt_told, true) {
+                tracing::warn!(
+                    "upstream does not answer whether it has PushSubscription: until it does, nobody can \
+                     subscribe; set push.mode to \"own\" if it has none, to \"upstream\" if it has"
+                );
             }
+            return;
         }
+        if known.owner != owner {
+            let told = match owner {
+                Owner::Ours => "PushSubscription is ours: upstream has none",
+                _ => "PushSubscription is upstream's: it has one itself",
+            };
+            tracing::info!("{told}");
+        }
+        *known = Known { owner, until: Moment::now().after(HOLDS), is_doubt_told: false };
     }
 }
 
-/// Whether the method was answered to be unknown; `None` when nobody can say.
-fn is_unknown(body: &[u8]) -> Option<bool> {
+/// Whose it is by the answer to [`QUESTION`].
+fn owner_by(body: &[u8]) -> Owner {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Response {
         method_responses: Vec<(String, serde_json::Value, String)>,
     }
-    let response: Response = serde_json::from_slice(body).ok()?;
-    let (name, arguments, _) = response.method_responses.first()?;
-    match (&**name, arguments.get("type").and_then(serde_json::Value::as_str)) {
-        ("PushSubscription/get", _) => Some(false),
-        ("error", Some("unknownMethod")) => Some(true),
+    let response = serde_json::from_slice(body).ok();
+    let answer = response.and_then(|it: Response| it.method_responses.into_iter().next());
+    let Some((name, arguments, _)) = answer else { return Owner::Unknown };
+    match (&*name, arguments.get("type").and_then(serde_json::Value::as_str)) {
+        ("PushSubscription/get", _) => Owner::Upstream,
+        ("error", Some("unknownMethod")) => Owner::Ours,
         // It fails or refuses, as only a method does that is there; or the server is in trouble.
-        ("error", Some("forbidden" | "invalidArguments" | "requestTooLarge")) => Some(false),
-        _ => None,
+        ("error", Some("forbidden" | "invalidArguments" | "requestTooLarge")) => Owner::Upstream,
+        _ => Owner::Unknown,
     }
 }
 
@@ -123,22 +148,22 @@ fn is_unknown(body: &[u8]) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn answer(name: &str, arguments: &str) -> Option<bool> {
-        is_unknown(format!(r#"{{"methodResponses":[["{name}",{arguments},"0"]]}}"#).as_bytes())
+    fn answer(name: &str, arguments: &str) -> Owner {
+        owner_by(format!(r#"{{"methodResponses":[["{name}",{arguments},"0"]]}}"#).as_bytes())
     }
 
     #[test]
     fn an_upstream_that_knows_the_method_has_it() {
-        assert_eq!(answer("PushSubscription/get", r#"{"list":[],"notFound":[]}"#), Some(false));
-        assert_eq!(answer("error", r#"{"type":"forbidden"}"#), Some(false));
-        assert_eq!(answer("error", r#"{"type":"unknownMethod"}"#), Some(true));
+        assert_eq!(answer("PushSubscription/get", r#"{"list":[],"notFound":[]}"#), Owner::Upstream);
+        assert_eq!(answer("error", r#"{"type":"forbidden"}"#), Owner::Upstream);
+        assert_eq!(answer("error", r#"{"type":"unknownMethod"}"#), Owner::Ours);
     }
 
     #[test]
     fn trouble_says_nothing_about_it() {
-        assert_eq!(answer("error", r#"{"type":"serverFail"}"#), None);
+        assert_eq!(answer("error", r#"{"type":"serverFail"}"#), Owner::Unknown);
         for body in ["", "{}", r#"{"methodResponses":[]}"#, "<html>"] {
-            assert_eq!(is_unknown(body.as_bytes()), None, "{body}");
+            assert_eq!(owner_by(body.as_bytes()), Owner::Unknown, "{body}");
         }
     }
 }

@@ -26,9 +26,9 @@ pub enum MethodError {
     /// There is no such method of this type.
     #[error("PushSubscription has /get and /set")]
     UnknownMethod,
-    /// Too much is under way (§3.6.2).
-    #[error("too much is asked at once; try again")]
-    ServerUnavailable,
+    /// It will go some other time (§3.6.2).
+    #[error("{0}; try again")]
+    ServerUnavailable(&'static str),
     /// It is our fault: nothing was changed.
     #[error("{0}")]
     ServerFail(&'static str),
@@ -47,7 +47,7 @@ impl MethodError {
             Self::RequestTooLarge => "requestTooLarge",
             Self::Forbidden => "forbidden",
             Self::UnknownMethod => "unknownMethod",
-            Self::ServerUnavailable => "serverUnavailable",
+            Self::ServerUnavailable(_) => "serverUnavailable",
             Self::ServerFail(_) => "serverFail",
         };
         json!({ "type": kind, "description": self.to_string() })

@@ -4,15 +4,16 @@ use serde_json::{Map, Value, json};
 
 use super::error::MethodError;
 use super::property::{READABLE, SECRET, written};
-use super::{Caller, Terms, find};
+use super::{Terms, find};
+use crate::push::subscription::Subscription;
 
-/// The response's arguments.
+/// The response's arguments. `owned` are the subscriptions bound to the caller's credential.
 ///
 /// # Errors
 /// See [`MethodError`].
 pub fn get(
     arguments: &Map<String, Value>,
-    caller: &Caller<'_>,
+    owned: &[&Subscription],
     terms: &Terms<'_>,
 ) -> Result<Value, MethodError> {
     // §3.6.2: an unknown argument is an invalid one; `accountId` is none of this method's.
@@ -23,7 +24,7 @@ pub fn get(
     let properties = properties(arguments)?;
     let wanted = |name: &str| properties.as_ref().is_none_or(|wanted| wanted.contains(&name));
     let Some(ids) = strings(arguments, "ids", "null, or a list of ids")? else {
-        let live: Vec<_> = caller.owned.iter().filter(|it| it.is_live(terms.now)).collect();
+        let live: Vec<_> = owned.iter().filter(|it| it.is_live(terms.now)).collect();
         if live.len() > terms.limits.objects_in_get {
             return Err(MethodError::RequestTooLarge);
         }
@@ -41,7 +42,7 @@ pub fn get(
             continue;
         }
         seen.push(id);
-        match find(caller, terms.now, id) {
+        match find(owned, terms.now, id) {
             Some(subscription) => list.push(written(subscription, terms, wanted)),
             None => not_found.push(id),
         }

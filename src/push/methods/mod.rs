@@ -103,9 +103,9 @@ impl std::fmt::Debug for Judges<'_> {
 }
 
 /// The live subscription of this id.
-fn find<'a>(caller: &Caller<'a>, now: UtcDate, id: &str) -> Option<&'a Subscription> {
+fn find<'a>(owned: &[&'a Subscription], now: UtcDate, id: &str) -> Option<&'a Subscription> {
     let id = super::subscription::SubscriptionId::parse(id)?;
-    caller.owned.iter().copied().find(|owned| owned.id == id && owned.is_live(now))
+    owned.iter().copied().find(|owned| owned.id == id && owned.is_live(now))
 }
 
 #[cfg(test)]

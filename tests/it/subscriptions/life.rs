@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Premises;
 use crate::support::rig::Rig;
 use crate::support::scratch::scratch;
-use crate::support::upstream::{SESSION, account_of};
+use crate::support::upstream::{Fault, SESSION, account_of};
 
 /// The public key of VAPID that the Session advertises (RFC 9749 §3).
 async fn advertised(rig: &Rig) -> Value {
@@ -193,4 +193,21 @@ async fn an_upstream_without_the_type_is_noticed_and_one_with_it_left_alone() {
     assert!(advertised(&premises.rig).await.is_null());
     let (name, response) = premises.call("alice", "set", json!({ "create": {} })).await;
     assert_eq!(name, "PushSubscription/get", "upstream's own words: {response}");
+}
+
+/// `unknownMethod` would be taken for good.
+#[tokio::test]
+async fn while_nobody_can_say_whose_the_type_is_its_calls_are_to_be_tried_again() {
+    let premises = Premises::with(|config| config.push.mode = PushMode::Auto).await;
+    premises.rig.upstream.fail("PushSubscription/get", Fault::Status(503), u32::MAX);
+    assert!(advertised(&premises.rig).await.is_null());
+    let (name, error) = premises.call("alice", "get", json!({ "ids": null })).await;
+    assert_eq!((&*name, &error["type"]), ("error", &json!("serverUnavailable")), "{error}");
+    let calls = premises
+        .rig
+        .call("alice", &json!([["Core/echo", {}, "a"], ["PushSubscription/get", {}, "b"]]))
+        .await;
+    let response: Value = serde_json::from_slice(calls.body()).unwrap();
+    assert_eq!(response["methodResponses"][0][0], "Core/echo");
+    premises.rig.end().await;
 }

@@ -135,7 +135,7 @@ impl<'a> Set<'a> {
         let id_here = SubscriptionId::parse(id)?;
         match self.touched.get(&id_here) {
             Some(touched) => touched.as_ref().map(|it| it.id),
-            None => find(self.caller, self.terms.now, id).map(|it| it.id),
+            None => find(self.caller.owned, self.terms.now, id).map(|it| it.id),
         }
     }
 

@@ -72,7 +72,7 @@ impl World {
     }
 
     fn get(&self, arguments: Value) -> Result<Value, MethodError> {
-        self.with(|caller, terms| get(&object(arguments), caller, terms))
+        self.with(|caller, terms| get(&object(arguments), caller.owned, terms))
     }
 
     /// Makes the call, and what comes of it true.
