@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::jmap::id::MAX_STATE_BYTES;
 
 /// A decoded string, borrowed from its source unless it has escapes.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Bytes kept of a token: the longest string accepted with every character written as `\uXXXX`.

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Range;
 
+use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -59,14 +61,14 @@ pub fn each_member<'a>(
 /// Visits the elements of a JSON array in order.
 ///
 /// # Errors
-/// When it is none, or not well formed; elements before the fault have been visited.
-pub fn each_element<'a>(
+/// When it is none, or not well formed, or an element is no `T`; those before the fault have been visited.
+pub fn each_element<'a, T: Deserialize<'a>>(
     text: &'a str,
-    visit: impl FnMut(&'a RawValue),
+    visit: impl FnMut(T),
 ) -> Result<(), serde_json::Error> {
-    struct Elements<F>(F);
+    struct Elements<F, T>(F, PhantomData<T>);
 
-    impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Elements<F> {
+    impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for Elements<F, T> {
         type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,7 +84,7 @@ pub fn each_element<'a>(
     }
 
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_seq(Elements(visit))?;
+    deserializer.deserialize_seq(Elements(visit, PhantomData))?;
     deserializer.end()
 }
 
@@ -92,7 +94,7 @@ pub fn string(text: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(text).ok().map(|Name(name)| name)
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Where `part`, a slice of `whole`, stands in it.

@@ -94,7 +94,8 @@ pub fn resolve<E: From<Error>>(
     mut follow: impl FnMut(Result<ResultReference<'_>, Error>) -> Result<Option<String>, E>,
 ) -> Result<Option<String>, E> {
     // Nearly all are told by this, which is cheap.
-    if !arguments.contains(['#', '\\']) {
+    let has = |byte| arguments.as_bytes().contains(byte);
+    if !has(&b'#') && !has(&b'\\') {
         return Ok(None);
     }
     let Ok(members) = members(arguments) else { return Ok(None) };
@@ -143,7 +144,7 @@ fn gather(mut value: &str, mut path: &[&str], all: &mut String) -> Option<()> {
     while let [token, rest @ ..] = path {
         if *token == "*" && value.starts_with('[') {
             let mut found = Some(());
-            each_element(value, |element| {
+            each_element(value, |element: &RawValue| {
                 found = found.and_then(|()| gather(element.get(), rest, all));
             })
             .ok()?;
@@ -170,7 +171,7 @@ fn step<'a>(value: &'a str, token: &str) -> Option<&'a str> {
         b'[' => {
             let wanted: usize = Some(token).filter(|token| is_index(token))?.parse().ok()?;
             let mut at = 0;
-            each_element(value, |element| {
+            each_element(value, |element: &RawValue| {
                 if at == wanted {
                     found = Some(element.get());
                 }

@@ -197,11 +197,11 @@ impl Batch {
             }
             Ok(mut response) => {
                 self.has_begun = true;
-                if let Some(state) = response.session_state {
+                if let Some(state) = response.session_state() {
                     self.session_state = Some(state.to_owned());
                 }
                 if let Waiting::Run(run) = waiting {
-                    self.created.append(&mut response.created);
+                    self.created.append(&mut response.created_ids);
                     self.take(run, &response);
                 }
             }
@@ -289,8 +289,8 @@ impl Batch {
                 merged.add("error", &refusal, &call.call_id);
             }
         };
-        response.each(|invocation| {
-            let call_id = &*invocation.call_id.0;
+        for invocation in &response.method_responses {
+            let call_id = invocation.call_id();
             let is_answer = |call: &request::Call| !call.is_own() && *call.call_id == *call_id;
             if current != call_id && calls.clone().any(is_answer) {
                 for call in calls.by_ref() {
@@ -301,8 +301,8 @@ impl Batch {
                     }
                 }
             }
-            merged.copy(&invocation);
-        });
+            merged.copy(invocation);
+        }
         calls.for_each(|call| refuse(merged, call));
     }
 

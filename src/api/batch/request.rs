@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::request::{MAX_CALLS, without_capabilities};
@@ -49,6 +50,8 @@ pub(super) struct Using {
     pub(super) has_core: bool,
     /// A10.
     pub(super) has_enhanced_references: bool,
+    /// A5.
+    has_own: bool,
     /// Each is known.
     pub(super) is_known: bool,
 }
@@ -66,15 +69,21 @@ impl Request {
         own: &[&str],
         is_known: &dyn Fn(&str) -> bool,
     ) -> Result<Self, Problem> {
-        let text = match without_capabilities(body, own) {
-            Some(text) => text,
-            None => str::from_utf8(body)
-                .map_err(|_| Problem::not_json("the request is not UTF-8"))?
-                .to_owned(),
-        };
+        let text = str::from_utf8(body);
+        let text = text.map_err(|_| Problem::not_json("the request is not UTF-8"))?;
+        let request = Self::take_apart(text, own, is_known)?;
+        let rest = request.using.has_own.then(|| without_capabilities(body, own)).flatten();
+        rest.map_or(Ok(request), |rest| Self::take_apart(&rest, own, is_known))
+    }
+
+    fn take_apart(
+        text: &str,
+        own: &[&str],
+        is_known: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, Problem> {
         let (mut using, mut method_calls, mut created_ids) = (None, None, None);
         let mut is_twice = false;
-        each_member(&text, |member| {
+        each_member(text, |member| {
             let slot = match &*member.name {
                 "using" => &mut using,
                 "methodCalls" => &mut method_calls,
@@ -93,13 +102,13 @@ impl Request {
         let (Some(using), Some(method_calls), false) = (using, method_calls, is_twice) else {
             return Err(Problem::not_request("a request has `using` and `methodCalls` once each"));
         };
-        let using = Using::read(using, is_known)?;
-        let calls = calls(&text, method_calls)?;
+        let using = Using::read(using, own, is_known)?;
+        let calls = calls(text, method_calls)?;
         let created_ids = created_ids.filter(|value| value.get() != "null");
         let created = created_ids.map(created).transpose()?;
-        let place = |value: &RawValue| offset(&text, value.get());
+        let place = |value: &RawValue| offset(text, value.get());
         let (method_calls, created_ids) = (place(method_calls), created_ids.map(place));
-        Ok(Self { method_calls, created_ids, calls, using, created, text })
+        Ok(Self { method_calls, created_ids, calls, using, created, text: text.to_owned() })
     }
 
     /// The arguments of a call, as the client gave them.
@@ -163,43 +172,46 @@ impl Call {
 }
 
 impl Using {
-    fn read(using: &RawValue, is_known: &dyn Fn(&str) -> bool) -> Result<Self, Problem> {
-        let mut read = Self { has_core: false, has_enhanced_references: false, is_known: true };
-        let mut are_strings = true;
-        let listed = each_element(using.get(), |name| match string(name.get()) {
-            None => are_strings = false,
-            Some(name) => {
-                read.has_core |= name == CORE;
-                read.has_enhanced_references |= name == ENHANCED_REFERENCES;
-                read.is_known &= is_known(&name);
-            }
+    fn read(
+        using: &RawValue,
+        own: &[&str],
+        is_known: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, Problem> {
+        let mut read = Self {
+            has_core: false,
+            has_enhanced_references: false,
+            has_own: false,
+            is_known: true,
+        };
+        let listed = each_element(using.get(), |Text(name)| {
+            read.has_core |= name == CORE;
+            read.has_enhanced_references |= name == ENHANCED_REFERENCES;
+            read.has_own |= own.contains(&&*name);
+            read.is_known &= is_known(&name);
         });
-        if listed.is_ok() && are_strings {
-            Ok(read)
-        } else {
-            Err(Problem::not_request("`using` is not a list of strings"))
+        match listed {
+            Ok(()) => Ok(read),
+            Err(_) => Err(Problem::not_request("`using` is not a list of strings")),
         }
     }
 }
 
 fn calls(text: &str, method_calls: &RawValue) -> Result<Vec<Call>, Problem> {
-    let mut calls = Vec::new();
-    let mut count = 0;
-    let mut wrong = None;
-    let listed = each_element(method_calls.get(), |call| {
-        if count < MAX_CALLS && wrong.is_none() {
-            match read_call(text, call) {
-                Some(call) => calls.push(call),
-                None => wrong = Some(count),
-            }
+    let (mut calls, mut count) = (Vec::new(), 0);
+    let mut is_wrong = false;
+    let listed = each_element(method_calls.get(), |parts: CallParts<'_>| {
+        match parts.call(text) {
+            Some(call) if calls.len() < MAX_CALLS => calls.push(call),
+            Some(_) => {}
+            None => is_wrong = true,
         }
-        count += 1;
+        count += usize::from(!is_wrong);
     });
-    if listed.is_err() {
+    if !method_calls.get().starts_with('[') {
         return Err(Problem::not_request("`methodCalls` is not a list"));
     }
-    if let Some(at) = wrong {
-        let detail = format!("method call {at} is not a list of name, arguments and call id");
+    if listed.is_err() || is_wrong {
+        let detail = format!("method call {count} is not a list of name, arguments and call id");
         return Err(Problem::not_request(detail));
     }
     if count > MAX_CALLS {
@@ -208,15 +220,26 @@ fn calls(text: &str, method_calls: &RawValue) -> Result<Vec<Call>, Problem> {
     Ok(calls)
 }
 
-fn read_call(text: &str, call: &RawValue) -> Option<Call> {
-    let (Text(name), arguments, Text(call_id)): (Text<'_>, &RawValue, Text<'_>) =
-        serde_json::from_str(call.get()).ok()?;
-    arguments.get().starts_with('{').then(|| Call {
-        name: name.into(),
-        call_id: call_id.into(),
-        place: offset(text, call.get()),
-        arguments: offset(text, arguments.get()),
-    })
+/// Name, arguments and method call id.
+#[derive(Deserialize)]
+struct CallParts<'a>(#[serde(borrow)] &'a RawValue, &'a RawValue, &'a RawValue);
+
+impl CallParts<'_> {
+    fn call(&self, text: &str) -> Option<Call> {
+        let Self(name, arguments, call_id) = self;
+        let place = |value: &RawValue| offset(text, value.get());
+        arguments.get().starts_with('{').then_some(())?;
+        // The brackets, beyond white space.
+        let start = text.get(..place(name).start)?.rfind('[')?;
+        let end = place(call_id).end;
+        let end = end + text.get(end..)?.find(']')? + 1;
+        Some(Call {
+            name: string(name.get())?.into(),
+            call_id: string(call_id.get())?.into(),
+            place: start..end,
+            arguments: place(arguments),
+        })
+    }
 }
 
 fn created(value: &RawValue) -> Result<CreatedIds, Problem> {

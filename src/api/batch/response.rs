@@ -1,5 +1,5 @@
-//! The Response object (RFC 8620 §3.4) in the making: responses of upstream to the byte, and ours, in
-//! the order of the calls. Pure.
+//! The Response object (RFC 8620 §3.4) in the making: responses of upstream, their arguments to the byte,
+//! and ours, in the order of the calls. Pure.
 //!
 //! Members of upstream's Response that §3.4 does not know are left out: whose they would be, nobody
 //! could say.
@@ -7,73 +7,53 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::request::{self, CreatedIds};
 use crate::api::text::Text;
-use crate::jmap::object::{each_element, each_member, json_string, offset, string};
+use crate::jmap::object::{json_string, string};
 
-/// A Response of upstream.
-#[derive(Debug)]
+/// A Response of upstream, read in one pass.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Response<'a> {
-    /// The value of `methodResponses`, which is well formed.
-    responses: &'a str,
-    pub(super) created: CreatedIds,
-    /// The value of `sessionState`.
-    pub(super) session_state: Option<&'a str>,
+    #[serde(borrow)]
+    pub(super) method_responses: Vec<Invocation<'a>>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub(super) created_ids: CreatedIds,
+    #[serde(borrow, default)]
+    session_state: Option<&'a RawValue>,
 }
+
+/// One response to a method call: name, arguments, method call id.
+#[derive(Debug, Deserialize)]
+pub(super) struct Invocation<'a>(#[serde(borrow)] Text<'a>, &'a RawValue, Text<'a>);
 
 impl<'a> Response<'a> {
     /// `None` when it is none, or has a member twice.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
-        let (mut responses, mut created, mut session_state) = (None, None, None);
-        let mut is_twice = false;
-        each_member(str::from_utf8(body).ok()?, |member| {
-            let slot = match &*member.name {
-                "methodResponses" => &mut responses,
-                "createdIds" => &mut created,
-                "sessionState" => &mut session_state,
-                _ => return,
-            };
-            is_twice |= slot.replace(member.value).is_some();
-        })
-        .ok()?;
-        let responses = responses.filter(|_| !is_twice)?.get();
-        let mut is_read = true;
-        each_element(responses, |response| is_read &= invocation(response).is_some()).ok()?;
-        let created = match created.filter(|created| created.get() != "null") {
-            Some(created) => serde_json::from_str(created.get()).ok()?,
-            None => CreatedIds::new(),
-        };
-        let session_state =
-            session_state.map(RawValue::get).filter(|state| string(state).is_some());
-        is_read.then_some(Self { responses, created, session_state })
+        // What is derived would also take an array.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        is_object.then(|| serde_json::from_slice(body).ok())?
     }
 
-    /// Visits each response with its call id.
-    pub(super) fn each(&self, mut visit: impl FnMut(Invocation<'a>)) {
-        // It was read before.
-        let _ = each_element(self.responses, |response| {
-            if let Some(invocation) = invocation(response) {
-                visit(invocation);
-            }
-        });
+    /// The value of `sessionState`.
+    pub(super) fn session_state(&self) -> Option<&'a str> {
+        self.session_state.map(RawValue::get).filter(|state| string(state).is_some())
     }
 }
 
-/// One response to a method call.
-pub(super) struct Invocation<'a> {
-    pub(super) text: &'a str,
-    pub(super) name: Text<'a>,
-    pub(super) arguments: &'a str,
-    pub(super) call_id: Text<'a>,
+impl Invocation<'_> {
+    pub(super) fn call_id(&self) -> &str {
+        &self.2.0
+    }
 }
 
-fn invocation(response: &RawValue) -> Option<Invocation<'_>> {
-    let text = response.get();
-    let (name, arguments, call_id): (Text<'_>, &RawValue, Text<'_>) =
-        serde_json::from_str(text).ok()?;
-    Some(Invocation { text, name, arguments: arguments.get(), call_id })
+fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// All responses so far.
@@ -101,36 +81,23 @@ impl Merged {
         Some((name, self.text.get(arguments.clone())?))
     }
 
-    /// Adds a response of ours.
+    /// Adds a response; its arguments are JSON.
     pub(super) fn add(&mut self, name: &str, arguments: &str, call_id: &str) {
-        self.separate();
+        if self.text.len() > BEGIN.len() {
+            self.text.push(',');
+        }
         self.text.extend(["[", &json_string(name), ","]);
         let start = self.text.len();
         self.text.push_str(arguments);
-        self.note(name, start..self.text.len(), call_id);
+        if !self.first.contains_key(call_id) {
+            self.first.insert(call_id.into(), (name.into(), start..self.text.len()));
+        }
         self.text.extend([",", &json_string(call_id), "]"]);
     }
 
     /// Adds a response of upstream's.
-    pub(super) fn copy(&mut self, invocation: &Invocation<'_>) {
-        self.separate();
-        let Invocation { text, name: Text(name), arguments, call_id: Text(call_id) } = invocation;
-        let Range { start, end } = offset(text, arguments);
-        let at = self.text.len();
-        self.text.push_str(text);
-        self.note(name, at + start..at + end, call_id);
-    }
-
-    fn separate(&mut self) {
-        if self.text.len() > BEGIN.len() {
-            self.text.push(',');
-        }
-    }
-
-    fn note(&mut self, name: &str, arguments: Range<usize>, call_id: &str) {
-        if !self.first.contains_key(call_id) {
-            self.first.insert(call_id.into(), (name.into(), arguments));
-        }
+    pub(super) fn copy(&mut self, Invocation(name, arguments, call_id): &Invocation<'_>) {
+        self.add(&name.0, arguments.get(), &call_id.0);
     }
 
     /// The whole Response; `session_state` is JSON.
