@@ -224,7 +224,8 @@ impl Push {
         // One that cannot be read was refused before.
         let Ok(target) = Target::parse(&secrets.url, &self.policy) else { return Ok(()) };
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        let admitted = rates.admit(who.principal.id, target.host_key(), Moment::now());
+        let user = who.principal.identity();
+        let admitted = rates.admit(&user, target.host_key(), Moment::now());
         if admitted.is_err() {
             self.metrics.subscriptions_rate_limited.inc();
         }

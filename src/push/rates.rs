@@ -6,7 +6,6 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::state::fact::PrincipalId;
 
 /// So many in so long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +32,8 @@ const MOST_REMEMBERED: usize = 50_000;
 /// See the module.
 #[derive(Debug)]
 pub struct Rates {
-    creations: Windows<PrincipalId>,
-    of_user: Windows<(PrincipalId, Box<str>)>,
+    creations: Windows<Box<str>>,
+    of_user: Windows<(Box<str>, Box<str>)>,
     of_host: Windows<Box<str>>,
 }
 
@@ -60,18 +59,34 @@ impl Rates {
     ///
     /// # Errors
     /// How long to wait; then nothing is counted.
-    pub fn admit(&mut self, user: PrincipalId, host: &str, now: Moment) -> Result<(), Duration> {
-        let of_user = (user, Box::from(host));
-        let waits = [
-            self.creations.wait(&user, now),
-            self.of_user.wait(&of_user, now),
-            self.of_host.wait(host, now),
-        ];
-        let longest = waits.into_iter().max().unwrap_or_default();
-        if !longest.is_zero() {
-            return Err(longest);
+    pub fn admit(&mut self, user: &str, host: &str, now: Moment) -> Result<(), Duration> {
+        let wait = self.creations.wait(user, now);
+        self.verify_after(wait, user, host, now)?;
+        self.creations.count(user.into(), now);
+        Ok(())
+    }
+
+    /// Counts a verification that is sent once more: each attempt is a request that somebody may have been
+    /// made the target of.
+    ///
+    /// # Errors
+    /// How long to wait; then nothing is counted.
+    pub fn again(&mut self, user: &str, host: &str, now: Moment) -> Result<(), Duration> {
+        self.verify_after(Duration::ZERO, user, host, now)
+    }
+
+    fn verify_after(
+        &mut self,
+        wait: Duration,
+        user: &str,
+        host: &str,
+        now: Moment,
+    ) -> Result<(), Duration> {
+        let of_user = (user.into(), host.into());
+        let wait = wait.max(self.of_user.wait(&of_user, now)).max(self.of_host.wait(host, now));
+        if !wait.is_zero() {
+            return Err(wait);
         }
-        self.creations.count(user, now);
         self.of_user.count(of_user, now);
         self.of_host.count(host.into(), now);
         Ok(())
@@ -131,9 +146,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn at(seconds: u64) -> Moment {
+        Moment(1_000_000 * seconds)
+    }
+
     fn admit(rates: &mut Rates, who: u64, host: &str, seconds: u64) -> Result<(), Duration> {
-        let now = Moment(1_000_000 * seconds);
-        rates.admit(PrincipalId(who), host, now)
+        rates.admit(&who.to_string(), host, at(seconds))
     }
 
     #[test]
@@ -156,6 +174,19 @@ mod tests {
         assert_eq!(admit(&mut rates, 1, "b", 4), Ok(()));
         assert_eq!(admit(&mut rates, 2, "a", 4), Ok(()));
         assert_eq!(admit(&mut rates, 1, "a", 10), Ok(()));
+    }
+
+    /// X10: a host that does not answer is not knocked at more often for that.
+    #[test]
+    fn an_attempt_more_counts_as_a_verification_and_not_as_a_subscription() {
+        let mut rates = Rates::default();
+        assert_eq!(admit(&mut rates, 1, "a", 0), Ok(()));
+        assert_eq!(rates.again("1", "a", at(1)), Err(9 * SECOND));
+        for n in 1..30 {
+            assert_eq!(rates.again("1", "a", at(10 * n)), Ok(()));
+        }
+        assert_eq!(admit(&mut rates, 1, "a", 291), Err(9 * SECOND));
+        assert_eq!(admit(&mut rates, 1, "b", 291), Ok(()));
     }
 
     /// X10: a thousand users and one victim.

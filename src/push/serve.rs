@@ -9,7 +9,7 @@
 //! How changes are told is [`super::deliver`]'s affair.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -19,8 +19,9 @@ use super::deliver::Delivery;
 use super::registry::Held;
 use super::subscription::Subscription;
 use super::target::post::Urgency;
+use super::target::url::Target;
 use super::{Push, message, today};
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::drain::Phase;
 
 /// Pause before what could not be written to the store is tried again.
@@ -128,7 +129,12 @@ impl Push {
             let outcome = self.send(&sendable, &message, Urgency::High, None).await;
             match attempts.judge(outcome, &self.attempts, rand::random()) {
                 Verdict::Given => break,
-                Verdict::Again(pause) => tokio::time::sleep(pause).await,
+                Verdict::Again(pause) => {
+                    tokio::time::sleep(pause).await;
+                    while let Err(wait) = self.may_verify_again(record, &sendable.target) {
+                        tokio::time::sleep(wait).await;
+                    }
+                }
                 Verdict::Gone | Verdict::Shrink | Verdict::Useless(_) => {
                     tracing::info!(
                         subscription = %record.id,
@@ -143,6 +149,12 @@ impl Push {
         self.metrics.verifications.inc();
         self.amend(held, |record| record.verification_sent = Some(today())).await;
         Ok(())
+    }
+
+    /// Whether the rates allow another attempt now; else how long to wait (hostile.md X10).
+    fn may_verify_again(&self, record: &Subscription, target: &Target) -> Result<(), Duration> {
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.again(&record.username, target.host_key(), Moment::now())
     }
 
     /// Changes the record of a subscription, if there still is one. What the store cannot take now is
