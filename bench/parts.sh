@@ -9,7 +9,7 @@ pids=()
 
 # Builds the proxy as it is released, and the load generator.
 build() {
-  proxy=$(deploy/static-build bench)
+  proxy=$(deploy/static-build instructions load)
   load=${proxy%/*}/load
   work=$(mktemp -d)
   chmod 755 "$work"

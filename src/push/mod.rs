@@ -171,7 +171,7 @@ pub struct Terms {
 }
 
 /// What was in the store: to be served once the rest runs.
-pub struct Restored(Vec<Subscription>);
+pub struct Restored(Vec<Arc<Subscription>>);
 
 impl Push {
     /// Opens the store and makes what is missing; `None` where `push.mode` leaves the type to upstream.
@@ -239,7 +239,7 @@ impl Push {
         self.wiring.authority.arrivals().follow();
         for record in subscriptions {
             let user = record.username.clone();
-            let held = Held::new(Arc::new(record.restored()), None);
+            let held = Held::new(Subscription::restored(record), None);
             self.registry.add(&user, Arc::clone(&held));
             serve::spawn(&self, held);
         }

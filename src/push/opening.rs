@@ -2,6 +2,7 @@
 //! there are none. Serves nothing yet.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -68,7 +69,7 @@ pub(super) fn open_store(
     joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-type Opened = (Store, VapidKeys, Vec<Subscription>);
+type Opened = (Store, VapidKeys, Vec<Arc<Subscription>>);
 
 async fn opened(settings: &config::Push, given: Option<&VapidKey>) -> Result<Opened, Error> {
     let (store, subscriptions) = match &settings.store {

@@ -183,13 +183,14 @@ impl Subscription {
     /// As it is served after a restart. The end may have come before anything was noted of what a verified
     /// one was given: then it is owed whatever there is.
     #[must_use]
-    pub fn restored(mut self) -> Self {
-        if self.is_verified && self.given.is_empty() {
-            self.given = UNNOTED.into();
+    pub fn restored(mut record: Arc<Self>) -> Arc<Self> {
+        let restored = Arc::make_mut(&mut record);
+        if restored.is_verified && restored.given.is_empty() {
+            restored.given = UNNOTED.into();
         }
         // The settings may be others now, or the push service's mind.
-        self.disabled = None;
-        self
+        restored.disabled = None;
+        record
     }
 
     /// Whether it is still there for its client.

@@ -20,6 +20,9 @@ pub(crate) struct Batch {
     /// Header lines of every request.
     #[arg(long = "header")]
     headers: Vec<String>,
+    /// The method calls that are upstream's: an element of `methodCalls`, or several.
+    #[arg(long, default_value_t = emails())]
+    calls: String,
     /// How many requests of each kind.
     #[arg(long, default_value_t = 20_000)]
     requests: usize,
@@ -31,7 +34,7 @@ const OWN: &str = r#"["PushSubscription/get",{},"own"]"#;
 impl Batch {
     /// The kinds take turns, on one connection.
     pub(crate) async fn run(self) -> io::Result<()> {
-        let upstreams = emails();
+        let upstreams = &self.calls;
         let kinds = [
             ("plain", upstreams.clone()),
             ("with_own", format!("{upstreams},{OWN}")),

@@ -28,6 +28,10 @@ use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand};
 
+/// The proxy's, for what is measured in this process (`Subscriptions`).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// One way of load each.
 #[derive(Debug, Subcommand)]
 enum Load {

@@ -130,7 +130,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn open(settings: &Settings) -> Result<(Self, Vec<Subscription>), Error> {
+    pub fn open(settings: &Settings) -> Result<(Self, Vec<Arc<Subscription>>), Error> {
         let (sqlite, subscriptions) = Sqlite::open(settings)?;
         Ok((Self::Sqlite(sqlite), subscriptions))
     }
@@ -168,7 +168,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::apply`].
-    pub async fn load(&self) -> Result<Vec<Subscription>, Error> {
+    pub async fn load(&self) -> Result<Vec<Arc<Subscription>>, Error> {
         match self {
             Self::Memory(_) => Ok(Vec::new()),
             Self::Sqlite(sqlite) => sqlite.load().await,

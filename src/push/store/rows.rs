@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::available_parallelism;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, Transaction, named_params};
 
 use super::{Error, schema};
 use crate::auth::principal::Access;
@@ -140,7 +140,7 @@ fn list_of(transaction: &Transaction<'_>, names: &[String]) -> Result<i64, Error
     Ok(transaction.last_insert_rowid())
 }
 
-/// Rows from which on they are read by several threads.
+/// Rowids apart, from which on rows are read by several threads.
 const MANY: i64 = 10_000;
 
 /// Threads at most: a start should not take all of a large machine.
@@ -149,41 +149,42 @@ const MOST_THREADS: usize = 4;
 /// Pieces that the threads take one after another, as rows may be anywhere among the rowids.
 const PIECES: i64 = 64;
 
-/// All there are, in no order. One that cannot be read is left where it is, and told of.
-pub(super) fn load(connection: &Connection) -> Result<Vec<Subscription>, Error> {
-    let count = "SELECT count(*), min(rowid), max(rowid) FROM subscription";
-    let (count, first, last) = connection.query_row(count, [], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<_>>(1)?, row.get::<_, Option<_>>(2)?))
-    })?;
-    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
-    let path = connection.path().filter(|path| !path.is_empty() && count >= MANY);
-    let Some(path) = path else {
-        let mut loaded = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
-        load_piece(connection, &mut Shared::read(connection)?, (first, last), &mut loaded)?;
-        return Ok(loaded);
-    };
-    load_in_threads(Path::new(path), (first, last))
+/// All there are, in no order; each where it stays, for so many are not to be moved. One that cannot be read is left where it is, and told of.
+pub(super) fn load(connection: &Connection) -> Result<Vec<Arc<Subscription>>, Error> {
+    // Each end is found at once; asked for together, all between would be gone through.
+    let ends =
+        "SELECT (SELECT min(rowid) FROM subscription), (SELECT max(rowid) FROM subscription)";
+    let ends: (Option<i64>, Option<i64>) =
+        connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(first), Some(last)) = ends else { return Ok(Vec::new()) };
+    let is_many = last.saturating_sub(first) >= MANY;
+    match connection.path().filter(|path| is_many && !path.is_empty()) {
+        Some(path) => load_in_threads(Path::new(path), (first, last)),
+        None => {
+            let mut loaded = Vec::new();
+            let (mut shared, mut select) = (Shared::read(connection)?, connection.prepare(SELECT)?);
+            load_piece(&mut select, &mut shared, (first, last), &mut loaded)?;
+            Ok(loaded)
+        }
+    }
 }
 
 /// The same by several connections. Another process may change something meanwhile, as it may thereafter.
-fn load_in_threads(path: &Path, (first, last): (i64, i64)) -> Result<Vec<Subscription>, Error> {
+fn load_in_threads(path: &Path, (first, last): (i64, i64)) -> Result<Vec<Arc<Subscription>>, Error> {
     let next = AtomicI64::new(0);
     let step = last.saturating_sub(first) / PIECES + 1;
-    let read = || -> Result<Vec<Subscription>, Error> {
+    let read = || -> Result<Vec<Arc<Subscription>>, Error> {
         let connection = schema::connect_to_read(path)?;
         let (mut shared, mut loaded) = (Shared::read(&connection)?, Vec::new());
+        let mut select = connection.prepare(SELECT)?;
         loop {
             let piece = next.fetch_add(1, Ordering::Relaxed);
             if piece >= PIECES {
                 return Ok(loaded);
             }
             let from = first.saturating_add(piece.saturating_mul(step));
-            load_piece(
-                &connection,
-                &mut shared,
-                (from, from.saturating_add(step - 1)),
-                &mut loaded,
-            )?;
+            let range = (from, from.saturating_add(step - 1));
+            load_piece(&mut select, &mut shared, range, &mut loaded)?;
         }
     };
     let threads = available_parallelism().map_or(1, |it| it.get().min(MOST_THREADS));
@@ -203,16 +204,15 @@ fn load_in_threads(path: &Path, (first, last): (i64, i64)) -> Result<Vec<Subscri
 
 /// Those whose rowid is in this range, both ends included.
 fn load_piece(
-    connection: &Connection,
+    select: &mut Statement<'_>,
     shared: &mut Shared,
     range: (i64, i64),
-    loaded: &mut Vec<Subscription>,
+    loaded: &mut Vec<Arc<Subscription>>,
 ) -> Result<(), Error> {
-    let mut select = connection.prepare(SELECT)?;
     let mut rows = select.query(range)?;
     while let Some(row) = rows.next()? {
         match shared.subscription(row) {
-            Ok(subscription) => loaded.push(subscription),
+            Ok(subscription) => loaded.push(Arc::new(subscription)),
             Err(error) => {
                 let id = row.get::<_, String>(0).unwrap_or_default();
                 tracing::warn!(id, %error, "a subscription in the store cannot be read");

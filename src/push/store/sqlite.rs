@@ -39,7 +39,7 @@ impl Given {
 }
 
 impl Sqlite {
-    pub(super) fn open(settings: &Settings) -> Result<(Self, Vec<Subscription>), Error> {
+    pub(super) fn open(settings: &Settings) -> Result<(Self, Vec<Arc<Subscription>>), Error> {
         let key = match &settings.key {
             Some(key) => key.clone(),
             None => key::beside(&settings.path)?,
@@ -69,7 +69,7 @@ impl Sqlite {
         self.ask(|done| Job::Apply { changes, done }).await
     }
 
-    pub(super) async fn load(&self) -> Result<Vec<Subscription>, Error> {
+    pub(super) async fn load(&self) -> Result<Vec<Arc<Subscription>>, Error> {
         self.ask(|done| Job::Load { done }).await
     }
 

@@ -35,7 +35,7 @@ pub(super) enum Job {
     /// To keep changes, all or none.
     Apply { changes: Vec<Change>, done: Done<()> },
     /// To read everything.
-    Load { done: Done<Vec<Subscription>> },
+    Load { done: Done<Vec<Arc<Subscription>>> },
     /// To do something with the VAPID keys.
     Vapid { step: VapidStep, now: UtcDate, done: Done<Vec<VapidKey>> },
     /// To look at what has been given.

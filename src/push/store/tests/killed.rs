@@ -103,7 +103,7 @@ fn note(line: &str, known: &mut HashMap<SubscriptionId, Known>) {
 }
 
 /// In which form it was written.
-fn version_of(there: &Subscription) -> u32 {
+fn version_of(there: &Arc<Subscription>) -> u32 {
     (there.expires.0 - VERSION_0).try_into().unwrap()
 }
 
@@ -122,7 +122,7 @@ fn judge(scratch: &Scratch, known: &mut HashMap<SubscriptionId, Known>, slowest:
         assert_eq!(there.secrets(store.vault()), Some(secrets(*id)), "{id}: torn");
         let sealed = there.sealed.clone();
         let whole = Subscription { sealed, ..subscription(store.vault(), *id, version_of(&there)) };
-        assert_eq!(there, whole, "{id}: torn");
+        assert_eq!(*there, whole, "{id}: torn");
     }
     assert!(found.is_empty(), "never begun: {:?}", found.keys());
 }

@@ -132,7 +132,7 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(30), waited).await.expect(what);
 }
 
-fn reopened(scratch: &Scratch) -> (Store, Vec<Subscription>) {
+fn reopened(scratch: &Scratch) -> (Store, Vec<Arc<Subscription>>) {
     Store::open(&scratch.settings()).unwrap()
 }
 
@@ -140,11 +140,13 @@ fn reopened(scratch: &Scratch) -> (Store, Vec<Subscription>) {
 #[test]
 fn a_verified_one_of_which_nothing_was_noted_is_owed_everything() {
     let vault = Vault::new(&Key::random());
-    let restored = |version| subscription(&vault, id(1), version).restored();
-    assert!(Token::parse(&restored(1).given).is_none() && !restored(1).given.is_empty());
-    assert!(restored(0).given.is_empty(), "not verified: told of what changes from then on");
-    let noted = Subscription { given: "1sAAAA".into(), ..restored(1) };
-    assert_eq!(&*noted.restored().given, "1sAAAA");
+    let restored = |it| Subscription::restored(Arc::new(it));
+    let [new, verified] = [0, 1].map(|version| subscription(&vault, id(1), version));
+    assert!(restored(new).given.is_empty(), "not verified: told of what changes from then on");
+    let noted = Subscription { given: "1sAAAA".into(), ..verified.clone() };
+    assert_eq!(&*restored(noted).given, "1sAAAA");
+    let owed = restored(verified);
+    assert!(Token::parse(&owed.given).is_none() && !owed.given.is_empty());
 }
 
 #[tokio::test]
@@ -153,7 +155,7 @@ async fn what_was_kept_is_there_when_it_is_opened_again() {
     let store = filled(&scratch, &[id(1), id(2), id(3)]).await;
     let mut expected = store.load().await.unwrap();
     let (first, change) = updated(&store, &expected[0], 3);
-    expected[0] = first;
+    expected[0] = Arc::new(first);
     store.apply(vec![change, Change::Destroy(id(2))]).await.unwrap();
     expected.remove(1);
     store.close().await.unwrap();
@@ -402,7 +404,7 @@ fn the_first_version_is_still_read() {
     let id = SubscriptionId(*b"twelve bytes");
     let expected = Subscription { given: "1sAAAA".into(), ..subscription(store.vault(), id, 3) };
     let sealed = found[0].sealed.clone();
-    assert_eq!(found, [Subscription { sealed, ..expected }]);
+    assert_eq!(found, [Arc::new(Subscription { sealed, ..expected })]);
     assert_eq!(found[0].secrets(store.vault()), Some(secrets(id)));
 }
 
