@@ -28,6 +28,14 @@ impl Written {
         request.map_or(Self::UNREAD, read)
     }
 
+    /// What a sub-request made of some of its calls may have written.
+    pub(super) fn of_part(&self, body: &[u8]) -> Self {
+        match self.changes {
+            Changes::Nothing => Self { changes: Changes::Nothing, told: self.told },
+            _ => Self::of(Request::scan(body).as_ref()),
+        }
+    }
+
     pub(super) const UNREAD: Self = Self { changes: Changes::Any, told: false };
 }
 

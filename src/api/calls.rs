@@ -198,7 +198,7 @@ impl Calls {
                 parts.headers.remove(CONTENT_ENCODING);
                 remove_digests(&mut parts.headers);
                 // Apart, so that requests of which nothing is ours need no room for it.
-                return Box::pin(self.split((parts, &plain), push, &who, &suffix)).await;
+                return Box::pin(self.split((parts, &plain, &written), push, &who, &suffix)).await;
             }
         }
         let Asking { key, principal, turn, .. } = asking;

@@ -119,7 +119,8 @@ impl Request {
     /// The request with these calls in the place of all; with these `createdIds`, or those of the
     /// client.
     pub(super) fn with(&self, sent: &[Sent], created: Option<&CreatedIds>) -> String {
-        let mut calls = "[".to_owned();
+        let mut calls = String::with_capacity(self.text.len());
+        calls.push('[');
         for (index, arguments) in sent {
             let Some(call) = self.calls.get(*index) else { continue };
             if calls.len() > 1 {

@@ -9,7 +9,6 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::{Batch, Failed, OwnCall, Step, Terms};
-use crate::api::Request;
 use crate::api::caller::{Caller, Written};
 use crate::api::calls::Calls;
 use crate::api::memory::{Held, Place, Unread};
@@ -33,7 +32,7 @@ impl Calls {
     /// Answers a request that calls methods of ours, and perhaps others.
     pub(in crate::api) async fn split(
         &self,
-        (parts, plain): (Parts, &[u8]),
+        (parts, plain, written): (Parts, &[u8], &Written),
         push: &Arc<Push>,
         who: &push::Caller,
         suffix: &Arc<str>,
@@ -59,7 +58,9 @@ impl Calls {
         loop {
             match batch.step() {
                 Step::Upstream(body) => {
-                    let part = self.part((parts.clone(), body.into()), who, suffix).await;
+                    let written = written.of_part(&body);
+                    let request = (parts.clone(), body.into());
+                    let part = self.part(request, written, who, suffix).await;
                     batch.upstream(part.body.as_deref().map_err(|failed| *failed));
                     if part.body.is_ok() {
                         head.clone_from(part.response.headers());
@@ -82,7 +83,8 @@ impl Calls {
     /// Sends a sub-request, and reads the response whole.
     async fn part(
         &self,
-        (parts, body): (Parts, Bytes),
+        request: (Parts, Bytes),
+        written: Written,
         who: &push::Caller,
         suffix: &Arc<str>,
     ) -> Part {
@@ -91,13 +93,13 @@ impl Calls {
             key: Some(who.key),
             principal: Some(Arc::clone(&who.principal)),
             credentials: None,
-            written: Written::of(Request::scan(&body).as_ref()),
+            written,
             sent: Moment::now(),
             known: false,
             // Their turn is that of the whole.
             _turn: None,
         };
-        let response = match self.send((parts, body), caller, Arc::clone(suffix)).await {
+        let response = match self.send(request, caller, Arc::clone(suffix)).await {
             Ok(response) => response,
             Err(failure) => return Part::failed(failure.response(), lost(&failure)),
         };

@@ -170,7 +170,10 @@ pub(super) fn load(connection: &Connection) -> Result<Vec<Arc<Subscription>>, Er
 }
 
 /// The same by several connections. Another process may change something meanwhile, as it may thereafter.
-fn load_in_threads(path: &Path, (first, last): (i64, i64)) -> Result<Vec<Arc<Subscription>>, Error> {
+fn load_in_threads(
+    path: &Path,
+    (first, last): (i64, i64),
+) -> Result<Vec<Arc<Subscription>>, Error> {
     let next = AtomicI64::new(0);
     let step = last.saturating_sub(first) / PIECES + 1;
     let read = || -> Result<Vec<Arc<Subscription>>, Error> {
