@@ -3,6 +3,7 @@
 mod delivery;
 mod life;
 mod owners;
+mod rotation;
 mod rules;
 mod service;
 
@@ -14,7 +15,10 @@ use serde_json::{Value, json};
 use self::service::PushService;
 use crate::support::certificate::Ca;
 use crate::support::rig::Rig;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{SESSION, Upstream};
+
+/// RFC 9749 §3.
+const VAPID: &str = "urn:ietf:params:jmap:webpush-vapid";
 
 /// A proxy that owns the type, and a push service it may send to.
 struct Premises {
@@ -48,6 +52,17 @@ impl Premises {
             tweak(config);
         });
         Self { rig, service, _ca: ca }
+    }
+
+    /// What a user's client is told as the Session.
+    async fn session(&self, user: &str) -> Value {
+        let session = self.rig.ask("GET", SESSION, user).await;
+        serde_json::from_slice(session.body()).unwrap()
+    }
+
+    /// The public key of VAPID that the Session advertises (RFC 9749 §3).
+    async fn advertised(&self) -> Value {
+        self.session("alice").await["capabilities"][VAPID]["applicationServerKey"].take()
     }
 
     /// One call of `PushSubscription/…`; the response's name and arguments.
