@@ -3,6 +3,7 @@
 mod delivery;
 mod life;
 mod owners;
+mod ownership;
 mod rotation;
 mod rules;
 mod service;
