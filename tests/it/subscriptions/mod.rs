@@ -7,6 +7,7 @@ mod ownership;
 mod rotation;
 mod rules;
 mod service;
+mod tokens;
 
 use std::time::Duration;
 
