@@ -2,6 +2,7 @@
 
 mod delivery;
 mod life;
+mod logs;
 mod owners;
 mod ownership;
 mod rotation;
