@@ -8,6 +8,7 @@ mod ownership;
 mod rotation;
 mod rules;
 mod service;
+mod settings;
 mod tokens;
 
 use std::time::Duration;
