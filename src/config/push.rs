@@ -72,7 +72,7 @@ pub enum PushMode {
     Own,
     /// Upstream's, if it has any.
     Upstream,
-    /// Nobody's: such calls are upstream's to refuse.
+    /// Nobody's: such calls are upstream's to refuse, and its VAPID is not offered.
     Off,
 }
 

@@ -67,7 +67,7 @@ use self::keys::VapidKeys;
 use self::ownership::{Owner, Ownership};
 use self::rates::{Rate, Rates};
 use self::registry::{Held, Registry};
-use self::store::{Store, VapidStep};
+use self::store::Store;
 use self::subscription::{Change, Subscription};
 use self::target::Policy;
 use self::target::connect::Resolver;
@@ -91,9 +91,6 @@ const HASHING_QUEUE: usize = 128;
 
 /// How often what the operator sees is counted.
 const ROUND: Duration = Duration::from_secs(5);
-
-/// How often old VAPID keys are looked through for those that nobody needs any more.
-const PRUNE: Duration = Duration::from_secs(3600);
 
 /// Whom subscriptions have to do with.
 #[derive(Clone)]
@@ -243,7 +240,7 @@ impl Push {
             self.registry.add(&user, Arc::clone(&held));
             serve::spawn(&self, held);
         }
-        let (mut round, mut prune) = (tokio::time::interval(ROUND), tokio::time::interval(PRUNE));
+        let mut round = tokio::time::interval(ROUND);
         loop {
             tokio::select! {
                 arrived = self.wiring.authority.arrivals().take() => {
@@ -252,11 +249,6 @@ impl Push {
                     }
                 }
                 _ = round.tick() => self.count(),
-                _ = prune.tick() => {
-                    if let Err(error) = self.store.vapid(VapidStep::Prune, today()).await {
-                        tracing::warn!(%error, "old VAPID keys cannot be erased");
-                    }
-                }
             }
         }
     }

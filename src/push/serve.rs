@@ -138,7 +138,7 @@ impl Push {
                 Verdict::Gone | Verdict::Shrink | Verdict::Useless(_) => {
                     tracing::info!(
                         subscription = %record.id,
-                        target = ?sendable.target,
+                        push_service = ?sendable.target,
                         ?outcome,
                         "the verification of a PushSubscription was refused: it is destroyed"
                     );

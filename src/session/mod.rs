@@ -21,9 +21,9 @@ use http::header::{
 };
 use http::{HeaderValue, Response, StatusCode};
 
-use self::rewrite::{Edits, rewrite};
+use self::rewrite::{Edits, Vapid, rewrite};
 use crate::auth::Authority;
-use crate::config::{Config, UpstreamPush};
+use crate::config::{Config, PushMode, UpstreamPush};
 use crate::http::forwarded::Origin;
 use crate::http::headers::clean_response;
 use crate::http::{Body, reply};
@@ -58,6 +58,8 @@ pub struct Sessions {
     push: UpstreamPush,
     /// Who owns `PushSubscription`, if that may be us.
     subscriptions: Option<Arc<Push>>,
+    /// `push.mode = "off"`: upstream's VAPID is not offered either.
+    hides_vapid: bool,
     session_size: usize,
     /// The most that we take as one API request.
     request_memory: usize,
@@ -90,6 +92,7 @@ impl Sessions {
             tickets_path: config.tickets().map(|tickets| tickets.path.clone()),
             push: config.upstream.push,
             subscriptions,
+            hides_vapid: config.push.mode == PushMode::Off,
             session_size: config.limits.session_size,
             request_memory: config.limits.request_memory,
             last_suffix: ArcSwapOption::empty(),
@@ -118,13 +121,22 @@ impl Sessions {
         if let Some((_, _, suffix)) = last.as_deref().filter(is_same) {
             return Arc::clone(suffix);
         }
-        let suffix: Arc<str> = self.fingerprint(public_origin, vapid).into();
+        let suffix: Arc<str> = self.fingerprint(public_origin, self.vapid(vapid)).into();
         let given = (public_origin.into(), vapid.is_some(), Arc::clone(&suffix));
         self.last_suffix.store(Some(Arc::new(given)));
         suffix
     }
 
-    fn fingerprint(&self, public_origin: &str, vapid: Option<&str>) -> String {
+    /// Whose VAPID is offered, where our key is `ours` if we own `PushSubscription`.
+    fn vapid<'a>(&self, ours: Option<&'a str>) -> Vapid<'a> {
+        match ours {
+            Some(key) => Vapid::Ours(key),
+            None if self.hides_vapid => Vapid::Nobodys,
+            None => Vapid::Upstreams,
+        }
+    }
+
+    fn fingerprint(&self, public_origin: &str, vapid: Vapid<'_>) -> String {
         let Self { event_source_path, web_socket_path, tickets_path, .. } = self;
         let Self { push, request_memory, .. } = self;
         let added = format!(
@@ -207,7 +219,7 @@ impl Sessions {
             event_source: ours.then_some(&event_source),
             web_socket: ours.then_some(&self.web_socket_path),
             tickets: self.tickets_path.as_deref(),
-            vapid,
+            vapid: self.vapid(vapid),
             max_size_request: self.request_memory,
             state_suffix: &suffix,
         };

@@ -34,12 +34,23 @@ pub struct Edits<'a> {
     pub web_socket: Option<&'a str>,
     /// Path at which we give out tickets; `None` where we do not.
     pub tickets: Option<&'a str>,
-    /// The key by which we push (RFC 9749 §3); `None` leaves upstream's.
-    pub vapid: Option<&'a str>,
+    /// Who signs pushes (RFC 9749 §3).
+    pub vapid: Vapid<'a>,
     /// The most octets that we take as one API request (S7).
     pub max_size_request: usize,
     /// Appended to `state`, see [`super::Sessions::suffix`].
     pub state_suffix: &'a str,
+}
+
+/// Whose VAPID capability clients are told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vapid<'a> {
+    /// Upstream's, if it has one.
+    Upstreams,
+    /// Ours, with this key.
+    Ours(&'a str),
+    /// Nobody's.
+    Nobodys,
 }
 
 /// A rewritten Session.
@@ -169,7 +180,11 @@ impl Edits<'_> {
     /// What we say in the place of upstream when its push is replaced (D14); `None` says nothing.
     fn own(&self) -> Vec<(&'static str, Option<String>)> {
         let key = |key| format!("{{\"applicationServerKey\":{}}}", json_string(key));
-        let vapid = self.vapid.map(|vapid| (VAPID, Some(key(vapid))));
+        let vapid = match self.vapid {
+            Vapid::Upstreams => None,
+            Vapid::Ours(ours) => Some((VAPID, Some(key(ours)))),
+            Vapid::Nobodys => Some((VAPID, None)),
+        };
         if self.event_source.is_none() {
             return vapid.into_iter().collect();
         }
@@ -268,7 +283,7 @@ mod tests {
             event_source: Some("/es?types={types}&closeafter={closeafter}&ping={ping}"),
             web_socket: Some("/ws/"),
             tickets: None,
-            vapid: None,
+            vapid: Vapid::Upstreams,
             max_size_request: 1000,
             state_suffix: "-p1",
         }
@@ -392,6 +407,27 @@ mod tests {
         let (body, _) = rewritten(session, &Edits { event_source: None, ..edits });
         let led = r#"{"generationEndpoint":"https://mail.example/t","x":1,"revocationEndpoint":"https://mail.example/t"}"#;
         assert!(body.contains(led), "{body}");
+    }
+
+    /// RFC 9749 §3; `push.mode`.
+    #[test]
+    fn the_key_is_ours_or_upstreams_or_nobodys() {
+        const URN: &str = "urn:ietf:params:jmap:webpush-vapid";
+        let session = |capabilities: &str| format!(r#"{{"capabilities":{{{capabilities}}}}}"#);
+        let theirs = format!(r#""{URN}" : {{"applicationServerKey":"B1","x":1.0}}"#);
+        let ours = format!(r#""{URN}":{{"applicationServerKey":"B2"}}"#);
+        let in_place = format!(r#""{URN}" : {{"applicationServerKey":"B2"}}"#);
+        let among = |it: &str| session(&format!(r#""urn:a":1, {it},"urn:b":2"#));
+        for (vapid, alone, after) in [
+            (Vapid::Upstreams, session(""), among(&theirs)),
+            (Vapid::Ours("B2"), session(&ours), among(&in_place)),
+            (Vapid::Nobodys, session(""), session(r#""urn:a":1,"urn:b":2"#)),
+        ] {
+            // Also where the rest of upstream's push is passed through.
+            let edits = Edits { vapid, event_source: None, web_socket: None, ..edits() };
+            assert_eq!(rewritten(&session(""), &edits).0, alone, "{vapid:?}");
+            assert_eq!(rewritten(&among(&theirs), &edits).0, after, "{vapid:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::thread::available_parallelism;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, Transaction, named_params};
 
-use super::{Error, schema};
+use super::{Error, schema, vapid};
 use crate::auth::principal::Access;
 use crate::jmap::date::UtcDate;
 use crate::jmap::id::{AccountId, DataType};
@@ -33,7 +33,11 @@ const UPDATE: &str = "UPDATE subscription SET expires = :expires, types = :types
 
 /// Makes these changes, in order. To change or destroy what is not there changes nothing: another
 /// process may have been quicker.
-pub(super) fn apply(transaction: &Transaction<'_>, changes: &[Change]) -> Result<(), Error> {
+pub(super) fn apply<'a>(
+    transaction: &Transaction<'_>,
+    changes: impl IntoIterator<Item = &'a Change>,
+) -> Result<(), Error> {
+    let mut erases = false;
     for change in changes {
         match change {
             Change::Create(new) => insert(transaction, new)?,
@@ -41,10 +45,11 @@ pub(super) fn apply(transaction: &Transaction<'_>, changes: &[Change]) -> Result
             Change::Destroy(id) => {
                 let delete = "DELETE FROM subscription WHERE id = ?1";
                 transaction.execute(delete, [id.to_string()])?;
+                erases = true;
             }
         }
     }
-    Ok(())
+    if erases { vapid::prune(transaction) } else { Ok(()) }
 }
 
 /// Notes what each has been given.

@@ -1,5 +1,5 @@
 //! The keys that messages are signed with (RFC 8292, RFC 9749 §5): the last one is advertised, older
-//! ones stay until the subscriptions made under them are gone. Knows nothing of signing.
+//! ones go with the last subscription made under them. Knows nothing of signing.
 
 use std::fmt;
 
@@ -43,8 +43,6 @@ pub enum VapidStep {
     Ensure(Zeroizing<Vec<u8>>),
     /// Retires those in use, and adds this one.
     Rotate(Zeroizing<Vec<u8>>),
-    /// Erases retired ones that no subscription refers to.
-    Prune,
 }
 
 impl fmt::Debug for VapidStep {
@@ -52,23 +50,17 @@ impl fmt::Debug for VapidStep {
         f.write_str(match self {
             Self::Ensure(_) => "Ensure(…)",
             Self::Rotate(_) => "Rotate(…)",
-            Self::Prune => "Prune",
         })
     }
 }
 
 impl VapidStep {
-    /// Whether something may be erased by it.
-    pub(super) fn erases(&self) -> bool {
-        matches!(self, Self::Prune)
-    }
-
     /// Without a database no subscription outlives its key: retired ones stay.
     pub(super) fn take_in_memory(self, keys: &mut Vec<VapidKey>, now: UtcDate) {
         let pkcs8 = match self {
             Self::Ensure(pkcs8) if keys.is_empty() => pkcs8,
             Self::Rotate(pkcs8) => pkcs8,
-            Self::Ensure(_) | Self::Prune => return,
+            Self::Ensure(_) => return,
         };
         keys.iter_mut().for_each(|key| key.retired = key.retired.or(Some(now)));
         let id = keys.last().map_or(1, |last| last.id + 1);
@@ -94,14 +86,18 @@ impl VapidStep {
                 transaction.execute(retire, [now.0])?;
                 transaction.execute(insert, (vault.seal(LABEL, pkcs8)?, now.0))?;
             }
-            Self::Prune => {
-                let prune = "DELETE FROM vapid_key WHERE retired IS NOT NULL \
-                    AND id NOT IN (SELECT vapid FROM subscription)";
-                transaction.execute(prune, [])?;
-            }
         }
+        prune(transaction)?;
         all(transaction, vault)
     }
+}
+
+/// Erases retired ones that no subscription refers to.
+pub(super) fn prune(transaction: &Transaction<'_>) -> Result<(), Error> {
+    let prune = "DELETE FROM vapid_key WHERE retired IS NOT NULL \
+        AND NOT EXISTS (SELECT 1 FROM subscription WHERE vapid = vapid_key.id)";
+    transaction.execute(prune, [])?;
+    Ok(())
 }
 
 fn all(transaction: &Transaction<'_>, vault: &Vault) -> Result<Vec<VapidKey>, Error> {

@@ -155,7 +155,7 @@ impl Writer {
             self.erase_soon();
         }
         let all = |transaction: &Transaction<'_>| {
-            together.iter().try_for_each(|(changes, _)| rows::apply(transaction, changes))
+            rows::apply(transaction, together.iter().flat_map(|(changes, _)| changes))
         };
         if together.len() > 1 && self.transaction(all).is_ok() {
             together.into_iter().for_each(|(_, done)| answer(done, Ok(())));
@@ -174,9 +174,7 @@ impl Writer {
     }
 
     fn vapid(&mut self, step: &VapidStep, now: UtcDate) -> Result<Vec<VapidKey>, Error> {
-        if step.erases() {
-            self.erase_soon();
-        }
+        self.erase_soon();
         let vault = Arc::clone(&self.vault);
         self.transaction(|transaction| step.take(transaction, &vault, now))
     }

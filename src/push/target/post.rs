@@ -186,7 +186,7 @@ impl Sender {
         // Never closed.
         let _place = self.places.acquire().await;
         let outcome = self.send(request).await;
-        tracing::debug!(?target, ?outcome, "pushed");
+        tracing::debug!(push_service = ?target, ?outcome, "pushed");
         outcome
     }
 

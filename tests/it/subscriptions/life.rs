@@ -2,20 +2,11 @@
 
 use std::time::Duration;
 
-use jmap_push_proxy::config::PushMode;
 use serde_json::{Value, json};
 
 use super::Premises;
-use crate::support::rig::Rig;
 use crate::support::scratch::scratch;
-use crate::support::upstream::{Fault, SESSION, account_of};
-
-/// The public key of VAPID that the Session advertises (RFC 9749 §3).
-async fn advertised(rig: &Rig) -> Value {
-    let session = rig.ask("GET", SESSION, "alice").await;
-    let session: Value = serde_json::from_slice(session.body()).unwrap();
-    session["capabilities"]["urn:ietf:params:jmap:webpush-vapid"]["applicationServerKey"].clone()
-}
+use crate::support::upstream::account_of;
 
 #[tokio::test]
 async fn a_verification_is_sent_at_once_and_nothing_else_before_the_code_is_shown() {
@@ -28,7 +19,7 @@ async fn a_verification_is_sent_at_once_and_nothing_else_before_the_code_is_show
     assert_eq!(headers["urgency"], "high");
     assert_eq!(headers["content-type"], "application/json");
     assert!(!headers.contains_key("content-encoding"), "it gave no keys");
-    let key = advertised(&premises.rig).await;
+    let key = premises.advertised().await;
     let authorization = &headers["authorization"];
     assert!(authorization.starts_with("vapid t="), "{authorization}");
     assert!(authorization.ends_with(&format!(", k={}", key.as_str().unwrap())), "{authorization}");
@@ -140,14 +131,14 @@ async fn it_outlives_a_restart_with_what_was_missed_meanwhile() {
     let id = premises.verified("alice", "phone", Value::Null).await;
     let state = premises.rig.change("alice", "Email").await;
     premises.service.told("phone", &account_of("alice"), "Email", &state).await;
-    let key = advertised(&premises.rig).await;
+    let key = premises.advertised().await;
 
     premises.rig.restart().await;
     let missed = premises.rig.upstream.mail(|mail| mail.change(&account_of("alice"), "Email"));
     // Its owner comes back, and with them a credential to ask with.
     assert_eq!(premises.list("alice").await[0]["id"], id.as_str());
     premises.service.told("phone", &account_of("alice"), "Email", &missed).await;
-    assert_eq!(advertised(&premises.rig).await, key);
+    assert_eq!(premises.advertised().await, key);
     let verifications = premises.service.messages("phone").into_iter();
     let verifications = verifications.filter(|it| it.json()["@type"] == "PushVerification");
     assert_eq!(verifications.count(), 1);
@@ -170,44 +161,4 @@ async fn after_a_restart_a_device_whose_owner_is_away_is_told_that_something_may
     assert!(state.starts_with("presumed-"), "{told:?}");
     premises.rig.end().await;
     std::fs::remove_dir_all(folder).unwrap();
-}
-
-/// `push.mode = "auto"` (protocol.md §5.4.6).
-#[tokio::test]
-async fn an_upstream_without_the_type_is_noticed_and_one_with_it_left_alone() {
-    let premises = Premises::with(|config| config.push.mode = PushMode::Auto).await;
-    assert!(advertised(&premises.rig).await.is_string());
-    premises.verified("alice", "phone", Value::Null).await;
-    premises.rig.end().await;
-
-    let premises = Premises::with(|config| config.push.mode = PushMode::Auto).await;
-    let own = crate::support::upstream::Canned {
-        status: 200,
-        headers: vec![("content-type", "application/json")],
-        body: crate::support::upstream::Frames::of(
-            r#"{"methodResponses":[["PushSubscription/get",{"list":[],"notFound":[]},"0"]],"sessionState":"s"}"#,
-        ),
-        early: false,
-    };
-    premises.rig.upstream.answer(crate::support::upstream::API, own);
-    assert!(advertised(&premises.rig).await.is_null());
-    let (name, response) = premises.call("alice", "set", json!({ "create": {} })).await;
-    assert_eq!(name, "PushSubscription/get", "upstream's own words: {response}");
-}
-
-/// `unknownMethod` would be taken for good.
-#[tokio::test]
-async fn while_nobody_can_say_whose_the_type_is_its_calls_are_to_be_tried_again() {
-    let premises = Premises::with(|config| config.push.mode = PushMode::Auto).await;
-    premises.rig.upstream.fail("PushSubscription/get", Fault::Status(503), u32::MAX);
-    assert!(advertised(&premises.rig).await.is_null());
-    let (name, error) = premises.call("alice", "get", json!({ "ids": null })).await;
-    assert_eq!((&*name, &error["type"]), ("error", &json!("serverUnavailable")), "{error}");
-    let calls = premises
-        .rig
-        .call("alice", &json!([["Core/echo", {}, "a"], ["PushSubscription/get", {}, "b"]]))
-        .await;
-    let response: Value = serde_json::from_slice(calls.body()).unwrap();
-    assert_eq!(response["methodResponses"][0][0], "Core/echo");
-    premises.rig.end().await;
 }

@@ -2,9 +2,14 @@
 
 mod delivery;
 mod life;
+mod logs;
 mod owners;
+mod ownership;
+mod rotation;
 mod rules;
 mod service;
+mod settings;
+mod tokens;
 
 use std::time::Duration;
 
@@ -14,7 +19,10 @@ use serde_json::{Value, json};
 use self::service::PushService;
 use crate::support::certificate::Ca;
 use crate::support::rig::Rig;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{SESSION, Upstream};
+
+/// RFC 9749 §3.
+const VAPID: &str = "urn:ietf:params:jmap:webpush-vapid";
 
 /// A proxy that owns the type, and a push service it may send to.
 struct Premises {
@@ -48,6 +56,17 @@ impl Premises {
             tweak(config);
         });
         Self { rig, service, _ca: ca }
+    }
+
+    /// What a user's client is told as the Session.
+    async fn session(&self, user: &str) -> Value {
+        let session = self.rig.ask("GET", SESSION, user).await;
+        serde_json::from_slice(session.body()).unwrap()
+    }
+
+    /// The public key of VAPID that the Session advertises (RFC 9749 §3).
+    async fn advertised(&self) -> Value {
+        self.session("alice").await["capabilities"][VAPID]["applicationServerKey"].take()
     }
 
     /// One call of `PushSubscription/…`; the response's name and arguments.

@@ -109,7 +109,11 @@ impl Set<'_> {
                 },
                 "expires" => {
                     let read = property::expires(value, self.terms.limits, self.terms.now);
-                    after.expires = invalid.check(&name, read).unwrap_or(after.expires);
+                    let granted = invalid.check(&name, read).unwrap_or(after.expires);
+                    // RFC 9749 §5: what was made under an older key has to come to an end.
+                    let is_of_old_key = after.vapid != self.terms.vapid;
+                    after.expires =
+                        if is_of_old_key { granted.min(after.expires) } else { granted };
                 }
                 "types" => {
                     if let Some(types) = invalid.check(&name, property::types(value)) {

@@ -351,7 +351,7 @@ async fn two_processes_may_have_it_open() {
 #[tokio::test]
 async fn a_vapid_key_stays_until_no_subscription_needs_it() {
     let scratch = Scratch::new();
-    let store = filled(&scratch, &[id(1)]).await;
+    let store = filled(&scratch, &[id(1), id(2)]).await;
     let new = Zeroizing::new(b"new".to_vec());
     let keys = store.vapid(VapidStep::Rotate(new.clone()), UtcDate(2)).await.unwrap();
     let kept: Vec<_> = keys.iter().map(|key| (key.id, key.retired)).collect();
@@ -359,9 +359,20 @@ async fn a_vapid_key_stays_until_no_subscription_needs_it() {
     assert_eq!(keys[1].pkcs8, new);
     let other = Zeroizing::new(b"other".to_vec());
     assert_eq!(store.vapid(VapidStep::Ensure(other), UtcDate(3)).await.unwrap(), keys);
-    assert_eq!(store.vapid(VapidStep::Prune, UtcDate(3)).await.unwrap(), keys);
+    let kept = || {
+        let database = Connection::open(scratch.settings().path).unwrap();
+        let mut select = database.prepare("SELECT id FROM vapid_key ORDER BY id").unwrap();
+        let ids = select.query_map([], |row| row.get(0)).unwrap();
+        ids.collect::<Result<Vec<u32>, _>>().unwrap()
+    };
     store.apply(vec![Change::Destroy(id(1))]).await.unwrap();
-    assert_eq!(store.vapid(VapidStep::Prune, UtcDate(3)).await.unwrap(), keys[1..]);
+    assert_eq!(kept(), [1, 2], "another one needs it");
+    store.apply(vec![Change::Destroy(id(2))]).await.unwrap();
+    assert_eq!(kept(), [2]);
+    let third = Zeroizing::new(b"third".to_vec());
+    let keys = store.vapid(VapidStep::Rotate(third), UtcDate(4)).await.unwrap();
+    let kept: Vec<_> = keys.iter().map(|key| (key.id, key.retired)).collect();
+    assert_eq!(kept, [(3, None)], "nobody ever subscribed under the second");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! What the fake upstream holds: users, accounts, states, and a ledger of every change (RFC 8620 §1.6,
 //! §5). No objects: only that something changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::push::Push;
@@ -45,6 +47,8 @@ struct Account {
 #[derive(Debug)]
 pub(crate) struct Mail {
     users: BTreeMap<String, User>,
+    /// Tokens that nothing opens with.
+    refused: BTreeSet<String>,
     accounts: BTreeMap<String, Account>,
     /// All that was done, the first states included.
     pub(crate) ledger: Ledger,
@@ -56,6 +60,13 @@ pub(crate) struct Mail {
     pub(crate) max_size_request: u32,
     /// What upstream tells by itself.
     pub(crate) push: Push,
+}
+
+/// Who a JWT is of (RFC 7519 §4.1.2).
+fn subject(token: &str) -> Option<String> {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    claims["sub"].as_str().map(str::to_owned)
 }
 
 /// The id of a user's own account.
@@ -75,6 +86,7 @@ impl Mail {
     pub(crate) fn of(users: &[&str], has_views: bool) -> Self {
         let mut mail = Self {
             users: users.iter().map(|user| ((*user).to_owned(), User::default())).collect(),
+            refused: BTreeSet::new(),
             accounts: BTreeMap::new(),
             ledger: Ledger::default(),
             has_views,
@@ -134,6 +146,11 @@ impl Mail {
     /// From now on nothing opens with this user's credentials.
     pub(crate) fn refuse(&mut self, user: &str) {
         self.users.get_mut(user).unwrap().is_refused = true;
+    }
+
+    /// From now on nothing opens with this token, whatever else does.
+    pub(crate) fn refuse_token(&mut self, token: &str) {
+        self.refused.insert(token.into());
     }
 
     /// Something of this type changes; gives its new state.
@@ -230,9 +247,15 @@ impl Mail {
         if self.has_views { format!("{user}-{state}") } else { state.to_owned() }
     }
 
-    /// Whose request it is, by `Authorization: Bearer user`, or `Bearer user;` and anything.
+    /// Whose request it is, by `Authorization: Bearer user`, or `Bearer user;` and anything, or a JWT whose
+    /// `sub` is the user.
     pub(crate) fn user(&self, authorization: Option<&str>) -> Option<String> {
-        let user = authorization?.strip_prefix("Bearer ")?.split(';').next()?;
+        let token = authorization?.strip_prefix("Bearer ")?;
+        if self.refused.contains(token) {
+            return None;
+        }
+        let subject = subject(token);
+        let user = subject.as_deref().or_else(|| token.split(';').next())?;
         let known = self.users.get(user).filter(|user| !user.is_refused);
         known.map(|_| user.to_owned())
     }
@@ -274,6 +297,9 @@ impl Mail {
         if let Some(url) = &self.push.socket {
             let socket = json!({ "url": url, "supportsPush": true });
             session["capabilities"]["urn:ietf:params:jmap:websocket"] = socket;
+        }
+        if let Some(vapid) = &self.push.vapid {
+            session["capabilities"]["urn:ietf:params:jmap:webpush-vapid"] = vapid.clone();
         }
         session
     }

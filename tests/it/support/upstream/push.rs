@@ -50,6 +50,8 @@ pub(crate) struct Push {
     pub(crate) refuses: Option<&'static str>,
     /// The URL of the WebSocket; `None` where there is none.
     pub(crate) socket: Option<String>,
+    /// Its VAPID capability (RFC 9749 §3); `None` where there is none.
+    pub(crate) vapid: Option<Value>,
     /// What was asked for over WebSockets.
     pub(crate) wishes: Vec<Value>,
     live: Vec<Live>,
