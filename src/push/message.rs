@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -35,7 +35,8 @@ pub(super) struct Part {
     pub(super) topic: Topic,
 }
 
-/// The messages that tell `changed`, none longer than `limit` octets unless one state alone is.
+/// The messages that tell `changed`, none longer than `limit` octets unless the names of one account and
+/// one type alone are, which may have 852.
 pub(super) fn parts(id: SubscriptionId, changed: &Changed, limit: usize) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut open = Changed::new();
@@ -61,7 +62,8 @@ pub(super) fn parts(id: SubscriptionId, changed: &Changed, limit: usize) -> Vec<
     parts
 }
 
-/// One account's states in groups that fit, those that matter most first.
+/// One account's states in groups that fit, those that matter most first. In place of a state that would not
+/// fit by itself (1,024 octets, each of which may be six in JSON) there is one that stands for it.
 fn groups(
     account: &AccountId,
     types: &BTreeMap<DataType, State>,
@@ -73,14 +75,23 @@ fn groups(
     let mut groups = vec![BTreeMap::new()];
     for (name, state) in ranked {
         let Some(last) = groups.last_mut() else { continue };
-        let grown = octets(account, last.iter().chain([(name, state)]));
+        let fits = octets(account, [(name, state)].into_iter()) <= limit;
+        let state = if fits { state.clone() } else { stand_in(state) };
+        let grown = octets(account, last.iter().chain([(name, &state)]));
         if !last.is_empty() && grown > limit {
-            groups.push(BTreeMap::from([(name.clone(), state.clone())]));
+            groups.push(BTreeMap::from([(name.clone(), state)]));
         } else {
-            last.insert(name.clone(), state.clone());
+            last.insert(name.clone(), state);
         }
     }
     groups
+}
+
+/// One that the client does not have, so that it asks; the same for the same state, so that it asks once.
+fn stand_in(state: &State) -> State {
+    let digest = digest(&SHA256, state.as_str().as_bytes());
+    let (number, _) = digest.as_ref().split_first_chunk().unwrap_or((&[0; 16], &[]));
+    State::invent(u128::from_be_bytes(*number))
 }
 
 /// Octets of a `StateChange` with one account; without the frame it is what that adds to another.
@@ -210,6 +221,42 @@ mod tests {
             assert_eq!(told, 200, "{limit}");
         }
         assert!(parts(ID, &changed, MAX_PLAINTEXT).len() < 20, "what fits goes together");
+    }
+
+    /// X12: a message that cannot be sealed would hold up those behind it for ever. What a server says is
+    /// its own affair: 1,024 octets that JSON writes as 6,144.
+    #[test]
+    fn a_state_that_fits_into_no_message_is_told_by_one_that_stands_for_it() {
+        let long = |octet: &str| octet.repeat(1024);
+        let (first, second) = (long("\u{1}"), long("\u{2}"));
+        let told = |state: &str, limit| {
+            let changed =
+                changed(&[("a", &[("Email", state), ("Mailbox", "2")]), ("b", &[("Email", "3")])]);
+            let parts = parts(ID, &changed, limit);
+            assert!(parts.iter().all(|part| part.json.len() <= limit), "{parts:?}");
+            assert_eq!(parts.iter().map(|part| part.states.len()).sum::<usize>(), 3);
+            let found = parts.iter().find_map(|part| {
+                let json: serde_json::Value = serde_json::from_slice(&part.json).unwrap();
+                json["changed"]["a"]["Email"].as_str().map(ToOwned::to_owned)
+            });
+            State::parse(&found.unwrap()).unwrap()
+        };
+        let stands_in = told(&first, MAX_PLAINTEXT);
+        assert!(stands_in.is_invented());
+        assert_eq!(stands_in, told(&first, MAX_PLAINTEXT), "the client is to ask once");
+        assert_ne!(stands_in, told(&second, MAX_PLAINTEXT), "it has changed");
+        assert_eq!(told(&long("s"), MAX_PLAINTEXT).as_str(), long("s"), "this one fits");
+        assert!(told(&long("s"), 512).is_invented(), "not after a 413");
+    }
+
+    /// X12.
+    #[test]
+    fn the_longest_names_there_are_fit() {
+        let (account, name) = ("\"".repeat(255), "T".repeat(255));
+        let changed = changed(&[(&account, &[(&name, &*"\u{1}".repeat(1024))])]);
+        let parts = parts(ID, &changed, MAX_PLAINTEXT);
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].json.len(), 852);
     }
 
     #[test]
