@@ -40,20 +40,23 @@ pub(super) struct Part {
 pub(super) fn parts(id: SubscriptionId, changed: &Changed, limit: usize) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut open = Changed::new();
-    let mut length = 0;
+    let frame = json(BTreeMap::new()).len();
+    // Each account with a comma, of which the last has none.
+    let mut length = frame;
     for (account, types) in changed {
         let whole = octets(account, types.iter());
         if whole <= limit {
-            if length + whole > limit {
+            let more = whole - frame + 1;
+            if length + more > limit + 1 {
                 parts.extend(part(id, &std::mem::take(&mut open)));
-                length = 0;
+                length = frame;
             }
-            length += whole;
+            length += more;
             open.insert(account.clone(), types.clone());
             continue;
         }
         parts.extend(part(id, &std::mem::take(&mut open)));
-        length = 0;
+        length = frame;
         for group in groups(account, types, limit) {
             parts.extend(part(id, &Changed::from([(account.clone(), group)])));
         }
@@ -94,7 +97,7 @@ fn stand_in(state: &State) -> State {
     State::invent(u128::from_be_bytes(*number))
 }
 
-/// Octets of a `StateChange` with one account; without the frame it is what that adds to another.
+/// Octets of a `StateChange` with one account.
 fn octets<'a>(
     account: &AccountId,
     types: impl Iterator<Item = (&'a DataType, &'a State)>,
@@ -192,6 +195,17 @@ mod tests {
             r#"{"@type":"StateChange","changed":{"a":{"Email":"1","Mailbox":"2"},"b":{"Email":"3"}}}"#
         );
         assert_eq!(parts[0].urgency, Urgency::Normal);
+    }
+
+    #[test]
+    fn accounts_share_a_message_to_its_last_octet() {
+        let names: Vec<String> = (10..70).map(|n| format!("account{n}")).collect();
+        let entries: Vec<_> = names.iter().map(|name| (&**name, &[("Email", "1")][..])).collect();
+        let changed = changed(&entries);
+        let whole = parts(ID, &changed, usize::MAX / 2)[0].json.len();
+        assert_eq!(parts(ID, &changed, whole).len(), 1);
+        let two = parts(ID, &changed, whole - 1);
+        assert_eq!(two.iter().map(|part| part.states.len()).collect::<Vec<_>>(), [59, 1]);
     }
 
     #[test]
