@@ -4,6 +4,7 @@
 //! The client reads the text again ([`crate::redis::address`]); `tests/it/redis/url.rs` holds the two
 //! together.
 
+use super::Redis;
 use super::mistake::Fault;
 use super::secret::Secret;
 
@@ -30,7 +31,7 @@ pub(super) fn redis_url(text: &str) -> Result<Secret, Fault> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
     let number = match scheme {
-        "redis" | "rediss" => host(hosts).map(|()| path)?,
+        "redis" | "rediss" => host(hosts).map(|_| path)?,
         "redis+sentinel" | "rediss+sentinel" => behind_service(hosts, path)?,
         "redis+unix" if authority.is_empty() && !path.is_empty() => {
             query.split('&').find_map(|pair| pair.strip_prefix("db=")).unwrap_or("")
@@ -43,13 +44,24 @@ pub(super) fn redis_url(text: &str) -> Result<Secret, Fault> {
 
 /// Looks at the hosts and the service of Sentinels; what is behind is the database.
 fn behind_service<'t>(hosts: &str, path: &'t str) -> Result<&'t str, Fault> {
-    hosts.split(',').try_for_each(host)?;
+    hosts.split(',').try_for_each(|text| host(text).map(drop))?;
     let (service, number) = path.split_once('/').unwrap_or((path, ""));
     if service.is_empty() { malformed(SERVICE) } else { Ok(number) }
 }
 
-/// `host`, `host:port`, `[::1]:port`.
-fn host(text: &str) -> Result<(), Fault> {
+impl Redis {
+    /// The hosts that `url` names, be they Sentinels: names, or addresses without brackets.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let url = self.url.as_ref().map_or("", |url| url.expose());
+        let (_, rest) = url.split_once("://").unwrap_or_default();
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+        hosts.split(',').filter_map(|text| host(text).ok())
+    }
+}
+
+/// The host of `host`, `host:port`, `[::1]:port`.
+fn host(text: &str) -> Result<&str, Fault> {
     let (name, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         Some((name, "")) => (name, None),
         Some((name, rest)) => (name, Some(rest.strip_prefix(':').unwrap_or(""))),
@@ -58,7 +70,7 @@ fn host(text: &str) -> Result<(), Fault> {
     match port {
         _ if name.is_empty() => malformed(HOST),
         Some(port) if !port.parse::<u16>().is_ok_and(|port| port > 0) => malformed(PORT),
-        _ => Ok(()),
+        _ => Ok(name),
     }
 }
 

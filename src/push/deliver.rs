@@ -177,8 +177,8 @@ impl Delivery {
                         self.not_before = Moment::now().after(pause);
                         return Ok(());
                     }
-                    Verdict::Shrink if self.longest > SHORTEST => {
-                        self.longest = (self.longest / 2).max(SHORTEST);
+                    Verdict::Shrink if self.longest.min(part.json.len()) > SHORTEST => {
+                        self.longest = (part.json.len() / 2).max(SHORTEST);
                         break;
                     }
                     Verdict::Shrink => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -35,24 +35,28 @@ pub(super) struct Part {
     pub(super) topic: Topic,
 }
 
-/// The messages that tell `changed`, none longer than `limit` octets unless one state alone is.
+/// The messages that tell `changed`, none longer than `limit` octets unless the names of one account and
+/// one type alone are, which may have 852.
 pub(super) fn parts(id: SubscriptionId, changed: &Changed, limit: usize) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut open = Changed::new();
-    let mut length = 0;
+    let frame = json(BTreeMap::new()).len();
+    // Each account with a comma, of which the last has none.
+    let mut length = frame;
     for (account, types) in changed {
         let whole = octets(account, types.iter());
         if whole <= limit {
-            if length + whole > limit {
+            let more = whole - frame + 1;
+            if length + more > limit + 1 {
                 parts.extend(part(id, &std::mem::take(&mut open)));
-                length = 0;
+                length = frame;
             }
-            length += whole;
+            length += more;
             open.insert(account.clone(), types.clone());
             continue;
         }
         parts.extend(part(id, &std::mem::take(&mut open)));
-        length = 0;
+        length = frame;
         for group in groups(account, types, limit) {
             parts.extend(part(id, &Changed::from([(account.clone(), group)])));
         }
@@ -61,7 +65,8 @@ pub(super) fn parts(id: SubscriptionId, changed: &Changed, limit: usize) -> Vec<
     parts
 }
 
-/// One account's states in groups that fit, those that matter most first.
+/// One account's states in groups that fit, those that matter most first. In place of a state that would not
+/// fit by itself (1,024 octets, each of which may be six in JSON) there is one that stands for it.
 fn groups(
     account: &AccountId,
     types: &BTreeMap<DataType, State>,
@@ -73,17 +78,26 @@ fn groups(
     let mut groups = vec![BTreeMap::new()];
     for (name, state) in ranked {
         let Some(last) = groups.last_mut() else { continue };
-        let grown = octets(account, last.iter().chain([(name, state)]));
+        let fits = octets(account, [(name, state)].into_iter()) <= limit;
+        let state = if fits { state.clone() } else { stand_in(state) };
+        let grown = octets(account, last.iter().chain([(name, &state)]));
         if !last.is_empty() && grown > limit {
-            groups.push(BTreeMap::from([(name.clone(), state.clone())]));
+            groups.push(BTreeMap::from([(name.clone(), state)]));
         } else {
-            last.insert(name.clone(), state.clone());
+            last.insert(name.clone(), state);
         }
     }
     groups
 }
 
-/// Octets of a `StateChange` with one account; without the frame it is what that adds to another.
+/// One that the client does not have, so that it asks; the same for the same state, so that it asks once.
+fn stand_in(state: &State) -> State {
+    let digest = digest(&SHA256, state.as_str().as_bytes());
+    let (number, _) = digest.as_ref().split_first_chunk().unwrap_or((&[0; 16], &[]));
+    State::invent(u128::from_be_bytes(*number))
+}
+
+/// Octets of a `StateChange` with one account.
 fn octets<'a>(
     account: &AccountId,
     types: impl Iterator<Item = (&'a DataType, &'a State)>,
@@ -184,6 +198,17 @@ mod tests {
     }
 
     #[test]
+    fn accounts_share_a_message_to_its_last_octet() {
+        let names: Vec<String> = (10..70).map(|n| format!("account{n}")).collect();
+        let entries: Vec<_> = names.iter().map(|name| (&**name, &[("Email", "1")][..])).collect();
+        let changed = changed(&entries);
+        let whole = parts(ID, &changed, usize::MAX / 2)[0].json.len();
+        assert_eq!(parts(ID, &changed, whole).len(), 1);
+        let two = parts(ID, &changed, whole - 1);
+        assert_eq!(two.iter().map(|part| part.states.len()).collect::<Vec<_>>(), [59, 1]);
+    }
+
+    #[test]
     fn only_new_mail_is_urgent() {
         let changed = changed(&[("a", &[("Email", "1"), ("EmailDelivery", "1")])]);
         assert_eq!(parts(ID, &changed, MAX_PLAINTEXT)[0].urgency, Urgency::High);
@@ -210,6 +235,42 @@ mod tests {
             assert_eq!(told, 200, "{limit}");
         }
         assert!(parts(ID, &changed, MAX_PLAINTEXT).len() < 20, "what fits goes together");
+    }
+
+    /// X12: a message that cannot be sealed would hold up those behind it for ever. What a server says is
+    /// its own affair: 1,024 octets that JSON writes as 6,144.
+    #[test]
+    fn a_state_that_fits_into_no_message_is_told_by_one_that_stands_for_it() {
+        let long = |octet: &str| octet.repeat(1024);
+        let (first, second) = (long("\u{1}"), long("\u{2}"));
+        let told = |state: &str, limit| {
+            let changed =
+                changed(&[("a", &[("Email", state), ("Mailbox", "2")]), ("b", &[("Email", "3")])]);
+            let parts = parts(ID, &changed, limit);
+            assert!(parts.iter().all(|part| part.json.len() <= limit), "{parts:?}");
+            assert_eq!(parts.iter().map(|part| part.states.len()).sum::<usize>(), 3);
+            let found = parts.iter().find_map(|part| {
+                let json: serde_json::Value = serde_json::from_slice(&part.json).unwrap();
+                json["changed"]["a"]["Email"].as_str().map(ToOwned::to_owned)
+            });
+            State::parse(&found.unwrap()).unwrap()
+        };
+        let stands_in = told(&first, MAX_PLAINTEXT);
+        assert!(stands_in.is_invented());
+        assert_eq!(stands_in, told(&first, MAX_PLAINTEXT), "the client is to ask once");
+        assert_ne!(stands_in, told(&second, MAX_PLAINTEXT), "it has changed");
+        assert_eq!(told(&long("s"), MAX_PLAINTEXT).as_str(), long("s"), "this one fits");
+        assert!(told(&long("s"), 512).is_invented(), "not after a 413");
+    }
+
+    /// X12.
+    #[test]
+    fn the_longest_names_there_are_fit() {
+        let (account, name) = ("\"".repeat(255), "T".repeat(255));
+        let changed = changed(&[(&account, &[(&name, &*"\u{1}".repeat(1024))])]);
+        let parts = parts(ID, &changed, MAX_PLAINTEXT);
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].json.len(), 852);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +20,9 @@ use tokio_rustls::TlsConnector;
 
 use super::Policy;
 use super::address::{self, Denied};
+use super::neighbours::Neighbourhood;
 use super::outcome::Unreachable;
+use crate::clock::Moment;
 use crate::http::placed::Placed;
 use crate::http::socket::Socket;
 
@@ -51,7 +53,9 @@ pub type Table = Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>;
 pub(super) struct Connector(Arc<Shared>);
 
 struct Shared {
-    policy: Policy,
+    neighbourhood: Neighbourhood,
+    /// Whether an address is this machine's.
+    is_local: fn(IpAddr) -> bool,
     resolver: Resolver,
     lookups: Arc<Semaphore>,
     tls: TlsConnector,
@@ -73,8 +77,16 @@ impl Connector {
         let tls = TlsConnector::from(Arc::new(tls));
         let lookups = Arc::new(Semaphore::new(MOST_LOOKUPS));
         let most = connections.saturating_mul(2).clamp(2, Semaphore::MAX_PERMITS);
-        let (places, most_kept) = (Arc::new(Semaphore::new(most)), connections);
-        Ok(Self(Arc::new(Shared { policy, resolver, lookups, tls, places, most_kept })))
+        let places = Arc::new(Semaphore::new(most));
+        Ok(Self(Arc::new(Shared {
+            neighbourhood: Neighbourhood::new(policy),
+            is_local: is_of_this_machine,
+            resolver,
+            lookups,
+            tls,
+            places,
+            most_kept: connections,
+        })))
     }
 
     /// Whether one more connection may be kept for other requests.
@@ -110,11 +122,8 @@ impl Shared {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| Unreachable::Connect)?;
         let is_kept = self.places.available_permits() >= self.most_kept;
-        let addresses = self.resolve(host, port).await?;
-        for address in &addresses {
-            self.judge(address.ip()).map_err(Unreachable::Denied)?;
-        }
-        let tcp = dial(&addresses).await?;
+        let addresses = self.addresses(host).await?;
+        let tcp = dial(&addresses, port).await?;
         let tls = self.tls.connect(name, tcp).await.map_err(|error| {
             tracing::debug!(error = &error as &dyn std::error::Error, "no TLS with a push service");
             Unreachable::Tls
@@ -122,31 +131,49 @@ impl Shared {
         Ok(Placed { socket: Socket::Tls(Box::new(tls.into())), place, is_kept })
     }
 
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Unreachable> {
-        let at = |address| SocketAddr::new(address, port);
-        if let Ok(address) = host.parse() {
-            return Ok(vec![at(address)]);
+    /// Where a host may be dialled: at all of its addresses or at none.
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unreachable> {
+        let addresses = match host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.resolver.addresses(&self.lookups, host).await?,
+        };
+        let policy = self.neighbourhood.policy(&self.resolver, Moment::now()).await;
+        for address in &addresses {
+            self.judge(*address, &policy).map_err(Unreachable::Denied)?;
         }
-        let addresses: Vec<SocketAddr> = match &self.resolver {
-            Resolver::Table(table) => table(host).into_iter().map(at).collect(),
-            Resolver::System => {
-                let place = Arc::clone(&self.lookups).acquire_owned().await;
+        Ok(addresses)
+    }
+
+    fn judge(&self, address: IpAddr, policy: &Policy) -> Result<(), Denied> {
+        address::is_allowed(address, policy)?;
+        let is_ours = || (self.is_local)(address) && !address::is_opened(address, policy);
+        if is_ours() { Err(Denied::Own) } else { Ok(()) }
+    }
+}
+
+impl Resolver {
+    /// The addresses of a name, one at least. The system is asked once there is a place among `lookups`.
+    pub(super) async fn addresses(
+        &self,
+        lookups: &Arc<Semaphore>,
+        host: &str,
+    ) -> Result<Vec<IpAddr>, Unreachable> {
+        let addresses = match self {
+            Self::Table(table) => table(host),
+            Self::System => {
+                let place = Arc::clone(lookups).acquire_owned().await;
                 let place = place.map_err(|_| Unreachable::Dns)?;
                 let host = host.to_owned();
                 let lookup = tokio::task::spawn_blocking(move || {
                     let _place = place;
-                    (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)
+                    // Of any port.
+                    let found = (host.as_str(), 0).to_socket_addrs()?;
+                    std::io::Result::Ok(found.map(|it| it.ip()).collect())
                 });
                 lookup.await.map_err(|_| Unreachable::Dns)?.map_err(|_| Unreachable::Dns)?
             }
         };
         if addresses.is_empty() { Err(Unreachable::Dns) } else { Ok(addresses) }
-    }
-
-    fn judge(&self, address: IpAddr) -> Result<(), Denied> {
-        address::is_allowed(address, &self.policy)?;
-        let is_ours = || is_of_this_machine(address) && !address::is_opened(address, &self.policy);
-        if is_ours() { Err(Denied::Own) } else { Ok(()) }
     }
 }
 
@@ -166,10 +193,11 @@ fn is_of_this_machine(address: IpAddr) -> bool {
 }
 
 /// Connects to the first address that can be connected to.
-async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, Unreachable> {
+async fn dial(addresses: &[IpAddr], port: u16) -> Result<TcpStream, Unreachable> {
     for (left, address) in (0..addresses.len()).rev().zip(addresses) {
         let attempt = if left == 0 { PATIENCE } else { ATTEMPT };
-        if let Ok(Ok(tcp)) = tokio::time::timeout(attempt, TcpStream::connect(address)).await {
+        let connecting = TcpStream::connect((*address, port));
+        if let Ok(Ok(tcp)) = tokio::time::timeout(attempt, connecting).await {
             // Only delays what is small.
             let _ = tcp.set_nodelay(true);
             return Ok(tcp);
@@ -190,6 +218,43 @@ impl fmt::Debug for Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A connector on a machine that has this address, and to which each name resolves.
+    fn connector(is_local: fn(IpAddr) -> bool, policy: Policy, address: &'static str) -> Shared {
+        let resolver = Resolver::Table(Arc::new(move |_| vec![address.parse().unwrap()]));
+        let connector = Connector::new(policy, resolver, RootCertStore::empty(), 1).unwrap();
+        Shared { is_local, ..Arc::into_inner(connector.0).unwrap() }
+    }
+
+    /// X6, P16: we listen on whatever addresses the machine has, which nobody lists.
+    #[tokio::test]
+    async fn what_is_this_machine_s_is_denied_unless_it_is_opened() {
+        const ADDRESS: &str = "2a00::1";
+        let here = |address: IpAddr| address.to_string() == ADDRESS;
+        let own = Err(Unreachable::Denied(Denied::Own));
+        let shut = connector(here, Policy::default(), ADDRESS);
+        assert_eq!(shut.addresses("push.example").await, own);
+        assert_eq!(shut.addresses(ADDRESS).await, own, "without a name, too");
+        let allow_networks = vec!["2a00::1/128".parse().unwrap()];
+        let opened = connector(here, Policy { allow_networks, ..Policy::default() }, ADDRESS);
+        assert!(opened.addresses("push.example").await.is_ok());
+        let elsewhere = connector(here, Policy::default(), "2a00::2");
+        assert!(elsewhere.addresses("push.example").await.is_ok());
+    }
+
+    /// X6: given by name or by address, what is behind us is barred, and nothing opens it.
+    #[tokio::test]
+    async fn what_a_neighbour_s_name_resolves_to_is_denied_though_its_network_is_open() {
+        let neighbours = vec!["jmap.example".to_owned()];
+        let allow_networks = vec!["10.0.0.0/8".parse().unwrap()];
+        let policy = Policy { neighbours, allow_networks, ..Policy::default() };
+        let shared = connector(|_| false, policy, "10.0.0.1");
+        let own = Err(Unreachable::Denied(Denied::Own));
+        assert_eq!(shared.addresses("push.example").await, own);
+        assert_eq!(shared.addresses("10.0.0.1").await, own);
+        assert_eq!(shared.addresses("64:ff9b::a00:1").await, own);
+        assert!(shared.addresses("10.0.0.2").await.is_ok());
+    }
 
     #[test]
     fn an_address_of_this_machine_is_known_without_a_list() {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 pub mod address;
 pub mod connect;
+mod neighbours;
 pub mod outcome;
 pub mod post;
 pub mod url;
@@ -17,13 +18,17 @@ pub mod url;
 pub struct Policy {
     /// Ports that URLs may name.
     pub ports: Vec<u16>,
-    /// Networks that are open although they are nobody's on the internet. No metadata service and
-    /// nothing of [`Policy::own_addresses`] is opened by them.
+    /// Networks that are open although they are nobody's on the internet, or this machine's. No metadata
+    /// service, nothing of [`Policy::own_addresses`] and no address of [`Policy::neighbours`] is opened by
+    /// them.
     pub allow_networks: Vec<IpNet>,
     /// Addresses that we or the JMAP server listen on.
     pub own_addresses: Vec<IpAddr>,
     /// Names under which clients know us, in lower case.
     pub own_hosts: Vec<String>,
+    /// Names of the JMAP server and of Redis, in lower case. What they resolve to is judged as
+    /// [`Policy::own_addresses`] are.
+    pub neighbours: Vec<String>,
 }
 
 impl Default for Policy {
@@ -33,6 +38,7 @@ impl Default for Policy {
             allow_networks: Vec::new(),
             own_addresses: Vec::new(),
             own_hosts: Vec::new(),
+            neighbours: Vec::new(),
         }
     }
 }

@@ -72,6 +72,22 @@ async fn an_address_that_is_our_own_by_now_is_not_dialled() {
     assert_eq!(receiver.accepted(), 0);
 }
 
+/// X6.
+#[tokio::test]
+async fn an_address_that_the_mail_server_s_name_has_is_not_dialled() {
+    let ca = Ca::new();
+    let (receiver, _) = receiver_and_canary(&ca).await;
+    let mut pusher = Pusher::to(&receiver, &ca);
+    pusher.policy.neighbours.push("jmap.inner".to_owned());
+    pusher.resolve("jmap.inner", &[&["127.0.0.2", "127.0.0.1"]]);
+    let names = pusher.names.clone();
+    let resolver = Resolver::Table(Arc::new(move |name| names.answer(name)));
+    pusher.sender = Sender::new(pusher.policy.clone(), resolver, Some(ca.file()), LIMITS).unwrap();
+    assert_eq!(pusher.push(NAME).await, denied(Denied::Own));
+    assert_eq!(pusher.push("127.0.0.1").await, denied(Denied::Own));
+    assert_eq!(receiver.accepted(), 0);
+}
+
 #[tokio::test]
 async fn an_address_that_nobody_answers_at_is_passed_over() {
     let ca = Ca::new();

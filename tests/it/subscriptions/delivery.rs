@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::Premises;
 use crate::support::ledger::Changed;
 use crate::support::upstream::account_of;
-use crate::support::wait::until;
 use crate::support::ws::Ws;
 
 /// Of the `StateChange`s sent to a path.
@@ -60,29 +59,23 @@ async fn only_the_types_asked_for_are_told() {
     assert!(types.flat_map(|types| types.into_keys()).all(|name| name == "Mailbox"));
 }
 
-/// "Latest wins": what a push service did not take is merged with what comes.
+/// X11, "latest wins": what a push service did not take is merged with what comes.
 #[tokio::test]
-async fn what_could_not_be_sent_is_sent_later_with_what_came_since() {
+async fn what_could_not_be_sent_is_sent_later_in_one_message_with_what_came_since() {
     let premises = Premises::new().await;
     premises.verified("alice", "phone", json!(["Email", "Mailbox"])).await;
-    for _ in 0..2 {
-        premises.service.answer("phone", "503 Service Unavailable", "");
-    }
+    let mut stream = premises.rig.events("alice", "types=*&closeafter=no&ping=0").await;
+    let refused = premises.service.hold("phone", "503 Service Unavailable");
     premises.rig.change("alice", "Mailbox").await;
     premises.service.message("phone", 1).await;
-    let mailbox = premises.rig.change("alice", "Mailbox").await;
-    let identity = premises.rig.change("alice", "Email").await;
     let account = account_of("alice");
-    until("both states", || {
-        let told = told(&premises, "phone");
-        let has = |name: &str, state: &str| {
-            told.iter().any(|changed| {
-                changed.get(&account).and_then(|it| it.get(name)).is_some_and(|it| it == state)
-            })
-        };
-        if has("Mailbox", &mailbox) && has("Email", &identity) { Ok(()) } else { Err(told) }
-    })
-    .await;
+    let mailbox = premises.rig.change("alice", "Mailbox").await;
+    stream.told(&account, "Mailbox", &mailbox).await;
+    let email = premises.rig.change("alice", "Email").await;
+    stream.told(&account, "Email", &email).await;
+    refused.send(()).unwrap();
+    let told = premises.service.message("phone", 2).await.json();
+    assert_eq!(told["changed"], json!({ account: { "Email": email, "Mailbox": mailbox } }));
 }
 
 /// RFC 8030 §8.4, RFC 8620 §7.2: a 429 slows us down.
@@ -110,24 +103,6 @@ async fn one_that_its_push_service_knows_no_longer_is_destroyed() {
         premises.rig.change("alice", "Email").await;
         premises.has("alice", 0).await;
     }
-}
-
-#[tokio::test]
-async fn one_whose_messages_are_refused_waits_for_its_client_to_mend_it() {
-    let premises = Premises::new().await;
-    let id = premises.verified("alice", "phone", json!(["Email"])).await;
-    premises.service.answer("phone", "403 Forbidden", "");
-    premises.rig.change("alice", "Email").await;
-    premises.service.message("phone", 1).await;
-    let disabled = || {
-        let gauge = &premises.rig.metrics.subscriptions;
-        gauge.get_or_create(&[("state", "disabled")]).get()
-    };
-    until("disabled", || if disabled() == 1 { Ok(()) } else { Err(disabled()) }).await;
-    let state = premises.rig.change("alice", "Email").await;
-    assert_eq!(premises.service.messages("phone").len(), 2);
-    premises.set("alice", json!({ "update": { id: { "types": ["Email"] } } })).await;
-    premises.service.told("phone", &account_of("alice"), "Email", &state).await;
 }
 
 /// §7.2 `types`: what waits is not told to a client that wants it no longer.

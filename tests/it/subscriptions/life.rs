@@ -79,7 +79,19 @@ async fn a_verification_reaches_a_push_service_that_comes_back() {
     assert_eq!(second.json()["@type"], "PushVerification");
 }
 
-/// §7.2.2: the client "may receive" it before anybody knows that it was sent.
+/// P9, §7.2.2: the client "may receive" it before anybody knows that it was sent.
+#[tokio::test]
+async fn a_code_that_is_shown_before_the_push_service_has_answered_verifies() {
+    let premises = Premises::new().await;
+    let _held = premises.service.hold("phone", "201 Created");
+    let id = premises.subscribe("alice", "phone", Value::Null).await;
+    let code = premises.service.code("phone").await;
+    premises.set("alice", json!({ "update": { id: { "verificationCode": code } } })).await;
+    let state = premises.rig.change("alice", "Email").await;
+    premises.service.told("phone", &account_of("alice"), "Email", &state).await;
+}
+
+/// P9: the same where the answer says that the message is to be sent again.
 #[tokio::test]
 async fn a_code_that_is_shown_before_the_push_service_has_answered_well_verifies() {
     let premises = Premises::with(|config| {

@@ -9,7 +9,9 @@ mod rotation;
 mod rules;
 mod service;
 mod settings;
+mod store;
 mod tokens;
+mod trouble;
 
 use std::time::Duration;
 
@@ -20,14 +22,16 @@ use self::service::PushService;
 use crate::support::certificate::Ca;
 use crate::support::rig::Rig;
 use crate::support::upstream::{SESSION, Upstream};
+use crate::support::wait::{until, within};
 
 /// RFC 9749 §3.
 const VAPID: &str = "urn:ietf:params:jmap:webpush-vapid";
 
-/// A proxy that owns the type, and a push service it may send to.
+/// A proxy that owns the type, a push service it may send to, and another at another host.
 struct Premises {
     rig: Rig,
     service: PushService,
+    other: PushService,
     _ca: Ca,
 }
 
@@ -42,20 +46,21 @@ impl Premises {
 
     async fn before(upstream: Upstream, tweak: impl FnOnce(&mut Config)) -> Self {
         let ca = Ca::new();
-        let service = PushService::start(&ca).await;
+        let service = PushService::start(&ca, "127.0.0.2").await;
+        let other = PushService::start(&ca, "127.0.0.3").await;
         let rig = Rig::before(upstream, |config| {
             let push = &mut config.push;
             push.mode = PushMode::Own;
-            push.ports = vec![service.port()];
+            push.ports = vec![service.port(), other.port()];
             // 127.0.0.1 is upstream's and ours.
-            push.allow_networks = vec!["127.0.0.2/32".parse().unwrap()];
+            push.allow_networks = vec!["127.0.0.2/31".parse().unwrap()];
             push.ca_file = Some(ca.file().to_owned());
             push.throttle = Duration::ZERO;
             push.attempt_interval = Duration::from_millis(50);
             push.retry_interval = Duration::from_millis(50);
             tweak(config);
         });
-        Self { rig, service, _ca: ca }
+        Self { rig, service, other, _ca: ca }
     }
 
     /// What a user's client is told as the Session.
@@ -86,20 +91,41 @@ impl Premises {
 
     /// Makes a subscription that this path of the push service stands for; gives its id.
     async fn subscribe(&self, user: &str, path: &str, types: Value) -> String {
-        let created = self.create(user, path, types).await;
-        created["created"]["new"]["id"].as_str().unwrap_or_else(|| panic!("{created}")).to_owned()
+        id_of(&self.create(user, path, types).await)
     }
 
     async fn create(&self, user: &str, path: &str, types: Value) -> Value {
-        let url = self.service.url(path);
+        self.create_at(&self.service, user, path, types).await
+    }
+
+    async fn create_at(
+        &self,
+        service: &PushService,
+        user: &str,
+        path: &str,
+        types: Value,
+    ) -> Value {
+        let url = service.url(path);
         let new = json!({ "deviceClientId": path, "url": url, "types": types });
         self.set(user, json!({ "create": { "new": new } })).await
     }
 
     /// The same, and shows the code that comes.
     async fn verified(&self, user: &str, path: &str, types: Value) -> String {
-        let id = self.subscribe(user, path, types).await;
-        let code = self.service.code(path).await;
+        self.verified_at(&self.service, user, path, types).await
+    }
+
+    /// The same with this push service.
+    async fn verified_at(
+        &self,
+        service: &PushService,
+        user: &str,
+        path: &str,
+        types: Value,
+    ) -> String {
+        let created = self.create_at(service, user, path, types).await;
+        let id = id_of(&created);
+        let code = service.code(path).await;
         let update = json!({ "update": { id.clone(): { "verificationCode": code } } });
         let response = self.set(user, update).await;
         assert!(response["updated"].get(&id).is_some(), "{response}");
@@ -113,6 +139,12 @@ impl Premises {
         serde_json::from_value(response["list"].take()).unwrap()
     }
 
+    /// Waits until so many send no more.
+    async fn disabled(&self, count: i64) {
+        let gauge = || self.rig.metrics.subscriptions.get_or_create(&[("state", "disabled")]).get();
+        until("disabled", || if gauge() == count { Ok(()) } else { Err(gauge()) }).await;
+    }
+
     /// Waits until a user has so many.
     async fn has(&self, user: &str, count: usize) {
         let waiting = async {
@@ -120,6 +152,11 @@ impl Premises {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        crate::support::wait::within("that many subscriptions", waiting).await;
+        within("that many subscriptions", waiting).await;
     }
+}
+
+/// The id of what was made.
+fn id_of(created: &Value) -> String {
+    created["created"]["new"]["id"].as_str().unwrap_or_else(|| panic!("{created}")).to_owned()
 }

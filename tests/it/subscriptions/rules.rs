@@ -1,6 +1,8 @@
 //! What of a client's wishes is refused (§7.2, §8.6; P3, P7, P16; hostile.md X9, X10), by whatever way it
 //! comes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::Premises;
@@ -35,11 +37,63 @@ async fn urls_that_lead_nowhere_good_are_refused() {
         String::new(),
     ] {
         let new = json!({ "deviceClientId": "d", "url": url });
-        let response = premises.set("alice", json!({ "create": { "new": new } })).await;
-        let error = &response["notCreated"]["new"];
-        assert_eq!(error["type"], "invalidProperties", "{url}: {response}");
-        assert_eq!(error["properties"], json!(["url"]), "{url}");
+        assert_eq!(refused(&premises, new).await, json!(["url"]), "{url}");
     }
+}
+
+/// The properties for which nothing is made of this.
+async fn refused(premises: &Premises, new: Value) -> Value {
+    let mut response = premises.set("alice", json!({ "create": { "new": new } })).await;
+    let error = &mut response["notCreated"]["new"];
+    assert_eq!(error["type"], "invalidProperties", "{new}: {error}");
+    error["properties"].take()
+}
+
+/// X9, P16: by whatever name, and through whatever balancer, it would be to ourselves.
+#[tokio::test]
+async fn a_url_at_our_own_name_is_refused() {
+    let premises = Premises::with(|config| {
+        config.downstream.public_url = Some("https://Mail.Example.org".parse().unwrap());
+    })
+    .await;
+    let port = premises.service.port();
+    for name in ["mail.example.org", "MAIL.example.ORG"] {
+        let new = json!({ "deviceClientId": "d", "url": format!("https://{name}:{port}/x") });
+        assert_eq!(refused(&premises, new).await, json!(["url"]), "{name}");
+    }
+}
+
+/// P3, X12: RFC 8291 §7 has the point looked at, lest what is sent can be read by others.
+#[tokio::test]
+async fn keys_that_nothing_can_be_encrypted_to_are_refused() {
+    // Those of RFC 8291 §5.
+    let point = URL_SAFE_NO_PAD
+        .decode("BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4")
+        .unwrap();
+    let auth = URL_SAFE_NO_PAD.decode("BTBZMqHH6r4Tts7J_aSIgg").unwrap();
+    let with = |at: usize, octet: u8| {
+        let mut other = point.clone();
+        other[at] = octet;
+        other
+    };
+    let premises = Premises::new().await;
+    let keys = |point: &[u8], auth: &[u8]| {
+        let [p256dh, auth] = [point, auth].map(|octets| URL_SAFE_NO_PAD.encode(octets));
+        json!({ "p256dh": p256dh, "auth": auth })
+    };
+    let of = |keys: Value| json!({ "deviceClientId": "d", "url": premises.service.url("phone"), "keys": keys });
+    for (what, keys) in [
+        ("off the curve", keys(&with(64, point[64] ^ 1), &auth)),
+        ("hybrid (its y is even)", keys(&with(0, 6), &auth)),
+        ("compressed", keys(&[&[2], &point[1..33]].concat(), &auth)),
+        ("no secret of 16 octets", keys(&point, &auth[1..])),
+        ("one of 17", keys(&point, &[&auth[..], &[0]].concat())),
+    ] {
+        assert_eq!(refused(&premises, of(keys)).await, json!(["keys"]), "{what}");
+    }
+    let response =
+        premises.set("alice", json!({ "create": { "k": of(keys(&point, &auth)) } })).await;
+    assert!(response["created"]["k"]["id"].is_string(), "{response}");
 }
 
 #[tokio::test]

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::push::receiver::Receiver;
 use crate::support::certificate::Ca;
 use crate::support::ledger::Changed;
 use crate::support::wait::until;
-
-const HOST: &str = "127.0.0.2";
 
 /// What it was sent.
 #[derive(Debug, Clone)]
@@ -48,20 +47,29 @@ impl Message {
 struct Inner {
     messages: Vec<Message>,
     /// By path: the next answers; 201 after that.
-    answers: BTreeMap<String, VecDeque<String>>,
+    answers: BTreeMap<String, VecDeque<Answer>>,
+}
+
+struct Answer {
+    text: String,
+    /// Not before this has been said, or dropped.
+    once: Option<oneshot::Receiver<()>>,
 }
 
 /// See the module.
 pub(super) struct PushService {
+    host: &'static str,
     receiver: Receiver,
     inner: Arc<Mutex<Inner>>,
 }
 
 impl PushService {
-    pub(super) async fn start(ca: &Ca) -> Self {
+    /// One at this address.
+    pub(super) async fn start(ca: &Ca, host: &'static str) -> Self {
         let inner = Arc::<Mutex<Inner>>::default();
         let shared = Arc::clone(&inner);
-        let receiver = Receiver::tls_at("127.0.0.2:0", HOST, ca, move |mut accepted| {
+        let at = format!("{host}:0");
+        let receiver = Receiver::tls_at(&at, host, ca, move |mut accepted| {
             let shared = Arc::clone(&shared);
             async move {
                 while let Some(request) = accepted.request().await {
@@ -71,7 +79,16 @@ impl PushService {
                         let answers = inner.answers.get_mut(&message.path);
                         let answer = answers.and_then(VecDeque::pop_front);
                         inner.messages.push(message);
-                        answer.unwrap_or_else(|| answer_of("201 Created", ""))
+                        answer
+                    };
+                    let answer = match answer {
+                        Some(Answer { text, once }) => {
+                            if let Some(once) = once {
+                                let _ = once.await;
+                            }
+                            text
+                        }
+                        None => answer_of("201 Created", ""),
                     };
                     if !accepted.send(&answer).await {
                         return;
@@ -79,7 +96,7 @@ impl PushService {
                 }
             }
         });
-        Self { receiver: receiver.await, inner }
+        Self { host, receiver: receiver.await, inner }
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -87,14 +104,24 @@ impl PushService {
     }
 
     pub(super) fn url(&self, path: &str) -> String {
-        format!("https://{HOST}:{}/{path}", self.port())
+        format!("https://{}:{}/{path}", self.host, self.port())
     }
 
     /// The next message to a path is answered so, and those after it as said later.
     pub(super) fn answer(&self, path: &str, status: &str, headers: &str) {
+        self.put(path, Answer { text: answer_of(status, headers), once: None });
+    }
+
+    /// The same, but the answer waits until it is let go.
+    pub(super) fn hold(&self, path: &str, status: &str) -> oneshot::Sender<()> {
+        let (go, once) = oneshot::channel();
+        self.put(path, Answer { text: answer_of(status, ""), once: Some(once) });
+        go
+    }
+
+    fn put(&self, path: &str, answer: Answer) {
         let mut inner = self.inner.lock().unwrap();
-        let answers = inner.answers.entry(format!("/{path}")).or_default();
-        answers.push_back(answer_of(status, headers));
+        inner.answers.entry(format!("/{path}")).or_default().push_back(answer);
     }
 
     /// All that was sent to a path.

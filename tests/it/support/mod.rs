@@ -5,6 +5,7 @@ pub(crate) mod certificate;
 pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod ledger;
+pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod relay;

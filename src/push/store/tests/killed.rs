@@ -22,6 +22,9 @@ const CHILD: &str = "push::store::tests::killed::a_child_writes_until_it_is_kill
 /// Kills of one database, before it begins with an empty one.
 const KILLS_OF_ONE: usize = 10;
 
+/// How soon a store is open, however it was left (F9).
+const OPENED_IN: Duration = Duration::from_millis(100);
+
 /// Tasks that write in one child.
 const TASKS: usize = 4;
 
@@ -144,5 +147,7 @@ fn every_acknowledged_write_survives_a_kill() {
     }
     writes += known.len();
     println!("{kills} kills, {writes} subscriptions, opened in {slowest:?} at most");
+    // What F9 asks for, in as many as it asks for it: a few on a machine that does much else prove nothing.
+    assert!(kills < 1000 || slowest < OPENED_IN, "opened in {slowest:?}");
     assert!(writes > kills, "hardly anything was written: {writes}");
 }

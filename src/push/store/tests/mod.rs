@@ -136,6 +136,26 @@ fn reopened(scratch: &Scratch) -> (Store, Vec<Arc<Subscription>>) {
     Store::open(&scratch.settings()).unwrap()
 }
 
+/// F9: no kill of a process shows whether the disk was waited for; P11: nor what is left in free pages.
+#[test]
+fn the_writer_s_connection_waits_for_the_disk_and_leaves_nothing_behind() {
+    let scratch = Scratch::new();
+    let Settings { path, .. } = scratch.settings();
+    let vault = Vault::new(&Key::random());
+    // A new database, and one that is there: the same holds.
+    for _ in 0..2 {
+        let connection = schema::open(&path, &vault).unwrap();
+        let number = |name: &str| {
+            connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!(number("synchronous"), 2, "FULL");
+        assert_eq!(number("secure_delete"), 1);
+        assert_eq!(number("foreign_keys"), 1);
+        let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get(0));
+        assert_eq!(mode, Ok("wal".to_owned()));
+    }
+}
+
 /// A crash may come before a token is noted (F9).
 #[test]
 fn a_verified_one_of_which_nothing_was_noted_is_owed_everything() {

@@ -44,7 +44,8 @@ pub enum Reason {
     /// Not among [`Policy::ports`].
     #[error("pushes are not sent to this port")]
     Port,
-    /// The name of a host in a form that is not accepted, or one of [`Policy::own_hosts`].
+    /// The name of a host in a form that is not accepted, or one of [`Policy::own_hosts`]
+    /// or [`Policy::neighbours`].
     #[error("pushes are not sent to this host")]
     Host,
     /// An address that is not allowed.
@@ -148,8 +149,9 @@ fn host(url: &Url, policy: &Policy) -> Result<Box<str>, Reason> {
         Host::Ipv4(address) => literal(address.into()),
         Host::Ipv6(address) => literal(address.into()),
         Host::Domain(name) => {
-            let is_own = || policy.own_hosts.iter().any(|own| own.eq_ignore_ascii_case(name));
-            if !is_name(name) || is_own() { Err(Reason::Host) } else { Ok(name.into()) }
+            let mut barred = policy.own_hosts.iter().chain(&policy.neighbours);
+            let is_barred = barred.any(|own| own.eq_ignore_ascii_case(name));
+            if is_barred || !is_name(name) { Err(Reason::Host) } else { Ok(name.into()) }
         }
     }
 }
