@@ -1,9 +1,12 @@
-//! `PushSubscription` as clients and push services see it (RFC 8620 §7.2; P3-P11).
+//! `PushSubscription` as clients and push services see it (RFC 8620 §7.2; P3, P4, P5, P6, P7, P9, P11).
 
+mod absent;
 mod delivery;
 mod life;
+mod limits;
 mod owners;
 mod rules;
+mod sender;
 mod service;
 
 use std::time::Duration;
