@@ -1,4 +1,4 @@
-//! The keys that messages are signed with (RFC 8292, RFC 9749 §5): the last one is advertised, older
+//! The keys that messages are signed with (RFC 8292, RFC 9749 §5; protocol.md §1.6): the last one is advertised, older
 //! ones stay until the subscriptions made under them are gone. Knows nothing of signing.
 
 use std::fmt;
