@@ -57,7 +57,7 @@ pub(super) struct Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         let changes = std::mem::replace(&mut self.written.changes, Changes::Nothing);
-        if self.known || changes == Changes::Nothing {
+        if self.known || (changes == Changes::Nothing && !self.is_awaited()) {
             return;
         }
         let hub = Arc::clone(&self.wiring.hub);
@@ -84,6 +84,12 @@ fn concerned(changes: Changes, principal: &Principal) -> Vec<AccountId> {
 }
 
 impl Caller {
+    /// Whether it may be an owner of subscriptions who comes back: upstream is asked who it is.
+    fn is_awaited(&self) -> bool {
+        self.principal.is_none()
+            && self.wiring.push.as_ref().is_some_and(|push| push.awaits_owners())
+    }
+
     /// The response was read.
     pub(super) fn heard(mut self, verdict: &Verdict) {
         let Wiring { authority, hub, prober, .. } = &self.wiring;
@@ -114,6 +120,7 @@ impl Caller {
             authority.session_changed(principal);
         }
         let doubtful = observed.errors.iter().any(MethodError::may_have_changed);
-        self.known = certain && !doubtful && self.written.told;
+        // Of somebody unknown nothing was taken for a fact.
+        self.known = certain && !doubtful && self.written.told && !self.is_awaited();
     }
 }

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Changes;
+use super::batch::may_call_own;
 use super::caller::{Caller, Written};
 use super::memory::{Held, Memory, Unread};
 use super::request::without_capabilities;
@@ -84,7 +85,7 @@ struct Asking {
 /// What was read of a request.
 struct Scanned {
     written: Written,
-    /// Its body, decoded, if it calls methods that may be ours.
+    /// Its body, decoded, if it calls methods that may be ours, or may call them.
     own: Option<Bytes>,
 }
 
@@ -202,8 +203,9 @@ impl Calls {
             }
         }
         let Asking { key, principal, turn, .. } = asking;
-        let is_stranger = principal.is_none() && written.changes != Changes::Nothing;
-        let credentials = is_stranger.then(|| Arc::new(Credentials::from_headers(&parts.headers)));
+        let awaits = self.wiring.push.as_ref().is_some_and(|push| push.awaits_owners());
+        let matters = principal.is_none() && (awaits || written.changes != Changes::Nothing);
+        let credentials = matters.then(|| Arc::new(Credentials::from_headers(&parts.headers)));
         let (wiring, sent) = (self.wiring.clone(), Moment::now());
         let caller = Caller {
             wiring,
@@ -303,15 +305,15 @@ impl Calls {
         };
         let request = super::Request::scan(&plain);
         let written = Written::of(request.as_ref());
-        let calls_own = request.as_ref().is_some_and(super::Request::calls_own);
+        let calls_own = self.wiring.push.is_some()
+            && request.as_ref().map_or_else(|| may_call_own(&plain), super::Request::calls_own);
         let may_use_own = request.is_some_and(|request| request.may_use_own);
         if may_use_own && let Some(edited) = without_capabilities(&plain, self.own()) {
             headers.remove(CONTENT_ENCODING);
             remove_digests(headers);
             *body = edited.into();
         }
-        let own = (calls_own && self.wiring.push.is_some()).then_some(plain);
-        Ok(Scanned { written, own })
+        Ok(Scanned { written, own: calls_own.then_some(plain) })
     }
 
     /// Sends the response on, tapped if it is one that tells states.

@@ -12,7 +12,7 @@
 //!
 //! Nothing here delays, alters or refuses anything: on doubt the answer is "unknown", the bytes are
 //! forwarded as they came, and the probe asks upstream (architecture D5). A [`batch`] alone is taken
-//! apart.
+//! apart, and refused where that cannot be done.
 
 pub mod batch;
 mod caller;

@@ -1,4 +1,4 @@
-//! The event source (RFC 8620 §7.3): authenticates, subscribes, and hands the stream on.
+//! The event source (RFC 8620 §7.3; P12, P13, P14, P15): authenticates, subscribes, and hands the stream on.
 //!
 //! | file | |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! References to the results of earlier method calls (RFC 8620 §3.7): puts what they stand for in their
+//! References to the results of earlier method calls (RFC 8620 §3.7; A7): puts what they stand for in their
 //! place, to the byte as it stands in the result. Which result a reference names, the caller knows.
 
 use std::borrow::Cow;
@@ -263,6 +263,7 @@ mod tests {
         })
     }
 
+    /// A7.
     #[test]
     fn what_a_reference_stands_for_takes_its_place() {
         let reference = r##"{"resultOf":"0","name":"Thread/get","path":"/list/1/threadId"}"##;

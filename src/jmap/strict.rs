@@ -1,4 +1,4 @@
-//! Values that are I-JSON (RFC 7493; RFC 8620 §1.5), for what we act on ourselves: no member twice, no
+//! Values that are I-JSON (RFC 7493; RFC 8620 §1.5; hostile.md B7), for what we act on ourselves: no member twice, no
 //! half of a surrogate pair, no number without a value. Does not edit, and does not know JMAP.
 
 use std::fmt;

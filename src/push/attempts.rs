@@ -1,4 +1,4 @@
-//! When a message is tried again, and when it is not (RFC 8620 §7.2: 429 "MUST" slow down; RFC 8030 §7.3,
+//! When a message is tried again, and when it is not (RFC 8620 §7.2, P4: 429 "MUST" slow down; RFC 8030 §7.3,
 //! §8.4; hostile.md X11). Pure: outcomes and a random number in, a verdict out.
 //!
 //! | outcome | then |
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(with(1.0), Verdict::Again(Duration::from_secs(72)));
     }
 
-    /// RFC 8030 §7.3, protocol.md §5.7.
+    /// RFC 8030 §7.3, P4, protocol.md §5.7.
     #[test]
     fn what_would_end_the_same_is_not_tried_again() {
         let judge = |outcome| Attempts::default().judge(outcome, &TERMS, 0.5);

@@ -1,4 +1,4 @@
-//! Changes on their way to one subscription (RFC 8620 §7.1, §7.2).
+//! Changes on their way to one subscription (RFC 8620 §7.1, §7.2; P1, P2, P13; protocol.md §5.7).
 //!
 //! The hub has it as a subscriber like any stream: with the credential that is at hand, or as somebody who
 //! is absent. What it is given but its push service has not taken stays pending here, merged; the resume
@@ -177,10 +177,7 @@ impl Delivery {
                         self.not_before = Moment::now().after(pause);
                         return Ok(());
                     }
-                    Verdict::Shrink if self.longest.min(part.json.len()) > SHORTEST => {
-                        self.longest = (part.json.len() / 2).max(SHORTEST);
-                        break;
-                    }
+                    Verdict::Shrink if self.shrink(part.json.len()) => break,
                     Verdict::Shrink => {
                         self.disable(push, held, &"its push service takes no message").await;
                         return Ok(());
@@ -196,6 +193,17 @@ impl Delivery {
         let token = std::mem::take(&mut self.token);
         self.keep(push, token);
         Ok(())
+    }
+
+    /// The push service found this many octets too many: the next message is half as long. `false` where it
+    /// would be no shorter.
+    fn shrink(&mut self, refused: usize) -> bool {
+        let shorter = (refused / 2).max(SHORTEST);
+        let shrinks = shorter < refused && shorter < self.longest;
+        if shrinks {
+            self.longest = shorter;
+        }
+        shrinks
     }
 
     /// The push service has taken these.

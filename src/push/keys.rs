@@ -1,4 +1,4 @@
-//! The VAPID keys in use (RFC 8292; RFC 9749 §3, §5): the one that is advertised, and those that older
+//! The VAPID keys in use (RFC 8292; RFC 9749 §3, §5; protocol.md §1.6): the one that is advertised, and those that older
 //! subscriptions were made under.
 
 use super::vapid::{InvalidKey, VapidKey};

@@ -1,4 +1,4 @@
-//! What is pushed to a subscription (RFC 8620 §7.1, §7.2.2), as JSON: in parts that push services take, each
+//! What is pushed to a subscription (RFC 8620 §7.1, §7.2.2; P1), as JSON: in parts that push services take, each
 //! with its urgency and topic (RFC 8030 §5.3, §5.4). Pure; neither encrypts nor sends.
 
 use std::collections::BTreeMap;

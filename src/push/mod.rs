@@ -1,4 +1,4 @@
-//! `PushSubscription` (RFC 8620 §7.2): those who are told while they are not connected. The proxy owns the
+//! `PushSubscription` (RFC 8620 §7.2, §8.6; P16): those who are told while they are not connected. The proxy owns the
 //! type where upstream has none: its methods, the verification of URLs, encryption (RFC 8291), VAPID (RFC
 //! 8292, RFC 9749) and delivery.
 //!
@@ -52,6 +52,7 @@ pub mod target;
 pub mod vapid;
 pub mod vault;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -153,6 +154,8 @@ pub struct Push {
     hashing: Semaphore,
     /// Those that wait for that, or do it.
     hashing_queue: Semaphore,
+    /// Some owner was away when that was counted last.
+    awaits_owners: AtomicBool,
     // Each held for one look or note.
     breaker: Mutex<Breaker>,
     rates: Mutex<Rates>,
@@ -221,6 +224,7 @@ impl Push {
             matches: Matches::default(),
             hashing: Semaphore::new(HASHING),
             hashing_queue: Semaphore::new(HASHING_QUEUE),
+            awaits_owners: AtomicBool::new(!subscriptions.is_empty()),
             breaker: Mutex::default(),
             rates: Mutex::new(Rates::new(creations)),
         };
@@ -290,6 +294,12 @@ impl Push {
         (owner == Owner::Ours).then(|| self.keys.current().application_server_key())
     }
 
+    /// Whether some subscription has no credential at hand: whoever makes a request may be its owner.
+    #[must_use]
+    pub fn awaits_owners(&self) -> bool {
+        self.awaits_owners.load(Ordering::Relaxed)
+    }
+
     /// Counts what the operator sees.
     fn count(&self) {
         let (mut unverified, mut verified, mut absent, mut disabled) = (0, 0, 0, 0);
@@ -302,6 +312,7 @@ impl Push {
                 () => verified += 1,
             }
         });
+        self.awaits_owners.store(absent > 0, Ordering::Relaxed);
         let states = [
             ("unverified", unverified),
             ("verified", verified),

@@ -154,6 +154,7 @@ mod tests {
         rates.admit(&who.to_string(), host, at(seconds))
     }
 
+    /// P16.
     #[test]
     fn a_user_makes_ten_in_any_hour() {
         let mut rates = Rates::default();

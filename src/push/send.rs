@@ -1,5 +1,5 @@
 //! Sends a message to one subscription's push service: sealed for its client, signed by us, and not at all
-//! while its host is left alone. What comes of it is judged by who calls.
+//! while its host is left alone (protocol.md §5.7). What comes of it is judged by who calls.
 
 use std::sync::PoisonError;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Serves one subscription, from its verification to its end (RFC 8620 §7.2): a task each, which holds
+//! Serves one subscription, from its verification to its end (RFC 8620 §7.2; protocol.md §5.7): a task each, which holds
 //! little while there is nothing to send.
 //!
 //! ```text

@@ -1,5 +1,5 @@
 //! Serves the Session resource (RFC 8620 §2): fetched from upstream with the client's own headers,
-//! rewritten so that its URLs lead through us (S1-S6, architecture D6).
+//! rewritten so that its URLs lead through us (S1-S6, architecture D6; protocol.md §1.6).
 //!
 //! `state` carries a short suffix, the fingerprint of what we add, so that it changes when our part
 //! does (S4); [`crate::api`] puts the same suffix on the `sessionState` of every API response.

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
+use jmap_push_proxy::clock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
@@ -115,6 +116,10 @@ async fn a_push_is_verified_encrypted_signed_and_decrypted_without_internet() {
     assert_eq!(verification["pushSubscriptionId"], id);
     let claims = claims(&message, key);
     assert_eq!(claims["aud"], url.strip_suffix(&format!("/{token}")).unwrap());
+    // RFC 8292 §2: at most a day; §2.1: who runs the demo is nobody to write to.
+    let left = claims["exp"].as_u64().unwrap().checked_sub(clock::wall().as_secs());
+    assert!(left.is_some_and(|left| (1..=24 * 3600).contains(&left)), "{claims}");
+    assert_eq!(claims.get("sub"), None, "{claims}");
     let code = &verification["verificationCode"];
     let set = demo.set(json!({ "update": { id: { "verificationCode": code } } })).await;
     assert!(set["updated"].get(id).is_some(), "{set}");

@@ -15,7 +15,13 @@ message:
     fault            what is wrong with it, if anything is
 
 The path's first segment says how messages are answered: `201`, or a list such as `503,429,201`, of which
-each message takes one and all later ones the last. A second segment `sealed` leaves a body unread.
+each message takes one and all later ones the last. A second segment `sealed` leaves a body unread. Two
+answers are no statuses, and last until the client closes:
+
+    drip             the head, an octet at a time
+    endless          201, and a body without an end
+
+A line then says of the path, with `/closed` behind it, how many `octets` were sent.
 """
 import base64
 import collections
@@ -97,7 +103,7 @@ class Service(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         told = {"path": self.path, "headers": {name.lower(): self.headers[name] for name in HEADERS}}
         answers, kind = (self.path.split("/") + [""])[1:3]
-        answers = [int(answer) for answer in answers.split(",")]
+        answers = [int(it) if it.isdigit() else it for it in answers.split(",")]
         try:
             # RFC 8030 §5.2: no message without.
             if not (self.headers["TTL"] or "").isdigit():
@@ -114,7 +120,10 @@ class Service(http.server.BaseHTTPRequestHandler):
             told["status"] = answers[min(came[self.path], len(answers) - 1)]
             came[self.path] += 1
             say(told)
-        self.answer(told["status"])
+        if told["status"] in ("drip", "endless"):
+            self.last(told["status"])
+        else:
+            self.answer(told["status"])
 
     def do_GET(self):
         # Where a redirect leads to.
@@ -132,6 +141,25 @@ class Service(http.server.BaseHTTPRequestHandler):
             self.send_header("Retry-After", "3")
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def last(self, kind):
+        """Answers for as long as the client listens."""
+        self.close_connection = True
+        octets = 0
+        try:
+            if kind == "endless":
+                self.wfile.write(b"HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n")
+            while True:
+                part = b"x" * 4096
+                if kind == "drip":
+                    time.sleep(0.1)
+                    part = b"HTTP/1.1 201 Created\r\nX: "[octets : octets + 1] or b"x"
+                self.wfile.write(part)
+                octets += len(part)
+        # It has closed.
+        except OSError:
+            with one_at_a_time:
+                say({"path": self.path + "/closed", "octets": octets})
 
     def log_message(self, *_):
         pass

@@ -1,5 +1,5 @@
-//! A request that is answered partly here, partly upstream (RFC 8620 §5.8; A5 to A10): one with calls of
-//! `PushSubscription`, where that is ours.
+//! A request that is answered partly here, partly upstream (RFC 8620 §5.8; A5, A6, A7, A8, A9, A10;
+//! protocol.md §5.4; hostile.md B7): one with calls of `PushSubscription`, where that is ours.
 //!
 //! | what | file |
 //! |---|---|
@@ -9,14 +9,15 @@
 //! | why a call fails | [`refusal`] |
 //! | doing it | [`run`] |
 //!
-//! Calls keep their order (A8): runs of upstream's are sent as one sub-request each, with what earlier
+//! Calls keep their order (A8, protocol.md §5.4.2): runs of upstream's are sent as one sub-request each, with what earlier
 //! ones created (`createdIds`), ours are answered between them. References to results that came in
-//! another part are followed here (A7), those within a run by upstream. Nothing is sent twice: what
-//! fails after the first part is told call by call (A6).
+//! another part are followed here (A7, §5.4.3), those within a run by upstream. Nothing is sent twice: what
+//! fails after the first part is told call by call (A6, §5.4.7).
 //!
 //! Upstream judges credentials, `using` and the rest of the request before anything is done here: by its
 //! first run or, where the first call is ours, by a `Core/echo` of its own. That extra question is left
-//! out where the answer is known: other calls follow, and the Session lists all that `using` names.
+//! out where the answer is known: other calls follow, and the Session lists all that `using` names (§5.4.5,
+//! §5.4.8).
 
 mod refusal;
 mod request;
@@ -26,6 +27,7 @@ mod run;
 use std::mem;
 use std::ops::Range;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use self::refusal::Refusal;
@@ -51,7 +53,7 @@ pub struct Terms<'a> {
     pub own: &'a [&'a str],
     /// Whether upstream's Session lists this capability.
     pub is_known: &'a dyn Fn(&str) -> bool,
-    /// `maxCallsInRequest` (§2).
+    /// `maxCallsInRequest` (§2; protocol.md §5.4.4).
     pub max_calls: Option<u64>,
     /// What `sessionState` was last, for a response to which upstream gave none.
     pub session_state: &'a str,
@@ -118,6 +120,19 @@ enum Waiting {
     Over,
 }
 
+/// Whether a body that [`api::Request`](crate::api::Request) cannot read is to be judged by a [`Batch`] all
+/// the same (protocol.md §5.4.1: fail closed): it is JSON, and calls a method of ours, or is such that
+/// nobody can say whether it does, and may name one. Upstream might make something of it.
+#[must_use]
+pub fn may_call_own(body: &[u8]) -> bool {
+    super::request::may_name_own(body)
+        && match Request::read(body, &[], &|_| true) {
+            Ok(request) => request.calls.iter().any(request::Call::is_own),
+            // By its grammar: half a surrogate pair, say, is JSON to some.
+            Err(_) => serde_json::from_slice::<&RawValue>(body).is_ok(),
+        }
+}
+
 impl Batch {
     /// Takes a plain body apart.
     ///
@@ -128,7 +143,7 @@ impl Batch {
         let most = terms.max_calls.and_then(|most| usize::try_from(most).ok());
         if let Some(most) = most.filter(|most| request.calls.len() > *most) {
             let detail = format!("more than {most} method calls in one request");
-            return Err(Problem::limit(400, "maxCallsInRequest", detail));
+            return Err(Problem::limit(400, request::MAX_CALLS_IN_REQUEST, detail));
         }
         let has_others = request.calls.iter().any(|call| !call.is_own());
         let begins_here = request.calls.first().is_some_and(request::Call::is_own)
@@ -270,11 +285,16 @@ impl Batch {
     }
 
     /// Whether sub-requests are given what the others created: where the client asks for that (§3.3), or
-    /// calls of upstream's follow one of ours, so that there may be several sub-requests (A9).
+    /// calls of upstream's follow one of ours, so that there may be several sub-requests, or one of ours that
+    /// is still to come may name what is created (A9).
     fn threads(&self) -> bool {
-        let mut others = self.request.calls.iter().skip_while(|call| !call.is_own());
+        let calls = &self.request.calls;
+        let mut others = calls.iter().skip_while(|call| !call.is_own());
+        let mut to_come = calls.iter().skip(self.at).filter(|call| call.is_own());
+        let may_name = |call: &request::Call| self.request.arguments(call).contains(['#', '\\']);
         self.request.created.is_some()
-            || (others.any(|call| !call.is_own()) && !self.request.using.has_enhanced_references)
+            || (!self.request.using.has_enhanced_references
+                && (others.any(|call| !call.is_own()) || to_come.any(may_name)))
     }
 
     /// Takes over the responses to a run. Calls of ours in it are refused in their place, as far as call

@@ -14,6 +14,9 @@ use crate::jmap::capability::{CORE, ENHANCED_REFERENCES};
 use crate::jmap::object::{each_element, each_member, json_string, offset, splice, string};
 use crate::jmap::problem::Problem;
 
+/// `limit` of §3.6.1.
+pub(super) const MAX_CALLS_IN_REQUEST: &str = "maxCallsInRequest";
+
 /// Bytes of `createdIds` that are taken: some thousand ids.
 const MOST_CREATED: usize = 1 << 20;
 
@@ -63,7 +66,7 @@ impl Request {
     /// Takes a body apart.
     ///
     /// # Errors
-    /// `notJSON` or `notRequest` (§3.6.1).
+    /// `notJSON`, `notRequest` or `limit` (§3.6.1).
     pub(super) fn read(
         body: &[u8],
         own: &[&str],
@@ -216,7 +219,8 @@ fn calls(text: &str, method_calls: &RawValue) -> Result<Vec<Call>, Problem> {
         return Err(Problem::not_request(detail));
     }
     if count > MAX_CALLS {
-        return Err(Problem::not_request(format!("more than {MAX_CALLS} method calls")));
+        let detail = format!("more than {MAX_CALLS} method calls in one request");
+        return Err(Problem::limit(400, MAX_CALLS_IN_REQUEST, detail));
     }
     Ok(calls)
 }

@@ -126,6 +126,15 @@ pub(super) fn is_own(name: &str) -> bool {
     name.starts_with("PushSubscription/")
 }
 
+/// Whether a body may hold the name of such a method, escaped or not. Never misses one; what is found may
+/// as well be text about it.
+pub(super) fn may_name_own(body: &[u8]) -> bool {
+    const NAME: &[u8] = b"PushSubscription";
+    // Where it does not stand there as it is, one of its letters is escaped.
+    let is_letter = |escape: &[u8]| matches!(escape, [b'\\', b'u', b'0', b'0', b'5'..=b'7']);
+    body.windows(NAME.len()).any(|part| part == NAME) || body.windows(5).any(is_letter)
+}
+
 impl<'de> Deserialize<'de> for Request<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(RequestVisitor)
@@ -146,7 +155,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
         let (mut calls, mut may_use_own) = (None, false);
         while let Some(Text(name)) = map.next_key()? {
             match &*name {
-                "using" => may_use_own |= may_name_own(map.next_value::<&RawValue>()?.get()),
+                "using" => may_use_own |= may_list_own(map.next_value::<&RawValue>()?.get()),
                 "methodCalls" => once(&mut calls, map.next_value()?)?,
                 _ => _ = map.next_value::<IgnoredAny>()?,
             }
@@ -157,7 +166,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
 }
 
 /// Whether a list of capabilities may name one of ours: an escaped name is looked at more closely.
-fn may_name_own(using: &str) -> bool {
+fn may_list_own(using: &str) -> bool {
     using.contains('\\') || using.split('"').any(|name| capability::OWN.contains(&name))
 }
 

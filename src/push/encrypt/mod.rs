@@ -1,4 +1,5 @@
-//! Message encryption for Web Push (RFC 8291): one `aes128gcm` record (RFC 8188) for one subscription.
+//! Message encryption for Web Push (RFC 8291; protocol.md §1.7, hostile.md X12): one `aes128gcm` record (RFC
+//! 8188) for one subscription.
 //! Does not split what is too long, and does not pad.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! `PushSubscription/get` (RFC 8620 §7.2.1, P5, P7): §5.1 without `accountId` and `state`.
+//! `PushSubscription/get` (RFC 8620 §7.2.1, P5, P7, protocol.md §5.4.9): §5.1 without `accountId` and `state`.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! How a database is opened: settings, whose it is, its version, its key. Knows no record.
+//! How a database is opened: settings, whose it is, its version, its key (hostile.md F9). Knows no record.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;

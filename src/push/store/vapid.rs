@@ -1,5 +1,5 @@
-//! The keys that messages are signed with (RFC 8292, RFC 9749 §5): the last one is advertised, older
-//! ones go with the last subscription made under them. Knows nothing of signing.
+//! The keys that messages are signed with (RFC 8292, RFC 9749 §5; protocol.md §1.6): the last one is
+//! advertised, older ones go with the last subscription made under them. Knows nothing of signing.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What came of one push (RFC 8030 §5, §7.3, §8.4; RFC 8620 §7.2; hostile.md X11). Pure.
+//! What came of one push (RFC 8030 §5, §7.3, §8.4; RFC 8620 §7.2, P4; protocol.md §1.7; hostile.md X11). Pure.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Tokens held against a verifier, and keys in every form they come in (hostile.md X12, F14).
+//! Tokens held against a verifier, and keys in every form they come in (protocol.md §1.7, hostile.md X12, F14).
 
 use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING};

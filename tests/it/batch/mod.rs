@@ -1,4 +1,4 @@
-//! Requests that call `PushSubscription` and others (RFC 8620 §5.8; A5-A10): answered partly by the
+//! Requests that call `PushSubscription` and others (RFC 8620 §5.8; A5, A6, A7, A8, A9, A10): answered partly by the
 //! proxy, partly upstream. The method called is one that no version of the proxy has.
 
 use bytes::Bytes;
@@ -35,6 +35,12 @@ fn set(id: &str) -> Value {
     let mut call = setting(&account_of("alice"), "Email")[0].take();
     call[2] = id.into();
     call
+}
+
+async fn post(rig: &Rig, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut request = call("alice", &json!([]));
+    *request.body_mut() = Full::new(body.into());
+    exchange(rig.address, request).await.unwrap()
 }
 
 /// The type of each error, or the name of the response.
@@ -176,5 +182,36 @@ async fn more_calls_than_upstream_allows_are_refused_before_any_is_made() {
     let problem = json_of(&response);
     assert_eq!((response.status().as_u16(), &problem["limit"]), (400, &json!("maxCallsInRequest")));
     assert_eq!(asked(&rig), Vec::<Vec<String>>::new());
+    rig.end().await;
+}
+
+/// Protocol.md §5.4.1: an upstream that has the type itself would make something of it.
+#[tokio::test]
+async fn what_cannot_be_read_and_may_call_ours_never_reaches_upstream() {
+    let rig = rig().await;
+    rig.ask("GET", SESSION, "alice").await;
+    let using = r#""using":["urn:ietf:params:jmap:core"]"#;
+    let ours = r#"["PushSubscription/none",{},"p"]"#;
+    let many = r#"["Core/echo",{},"e"],"#.repeat(1024);
+    for (body, limit) in [
+        (format!(r#"{{{using},"methodCalls":[],"methodCalls":[{ours}]}}"#), Value::Null),
+        (format!(r#"{{{using},"methodCalls":[[],{ours}]}}"#), Value::Null),
+        (format!(r#"{{{using},"methodCalls":[{many}{ours}]}}"#), json!("maxCallsInRequest")),
+    ] {
+        let response = post(&rig, body.clone()).await;
+        let problem = json_of(&response);
+        assert_eq!((response.status().as_u16(), &problem["limit"]), (400, &limit), "{problem}");
+        let mut ws = Ws::open(&rig, "alice").await;
+        ws.send(body.replacen('{', r#"{"@type":"Request","id":"r","#, 1)).await;
+        let error = ws.next_of("RequestError").await;
+        assert_eq!((&error["type"], &error["limit"]), (&problem["type"], &limit), "{error}");
+    }
+    assert_eq!(asked(&rig), Vec::<Vec<String>>::new());
+    // A member that is there twice in a call of upstream's is upstream's to judge.
+    let twice = r#"["Core/echo",{"accountId":"a","accountId":"b"},"e"]"#;
+    let body = format!(r#"{{{using},"methodCalls":[{twice},{ours}]}}"#);
+    let response = json_of(&post(&rig, body).await);
+    assert_eq!(kinds(&response), ["Core/echo", "unknownMethod"]);
+    assert_eq!(asked(&rig), [["Core/echo"]]);
     rig.end().await;
 }

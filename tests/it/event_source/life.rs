@@ -38,7 +38,7 @@ async fn a_user_with_too_many_streams_is_told_when_to_try_again() {
     rig.end().await;
 }
 
-/// A client may keep its socket for a while, and open the next.
+/// P14: a client may keep its socket for a while, and open the next.
 #[tokio::test]
 async fn a_stream_that_has_ended_takes_no_room() {
     let rig = Rig::start(|config| config.limits.streams_per_user = 1).await;

@@ -110,6 +110,7 @@ async fn all_types_should_be_supported() {
     rig.end().await;
 }
 
+/// P15.
 #[tokio::test]
 async fn ping_should_be_supported() {
     let rig = Rig::start(|_| {}).await;

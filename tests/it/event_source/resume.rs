@@ -1,4 +1,4 @@
-//! Coming back with `Last-Event-ID` (§7.3; architecture D10; T-SSE-8, T-SSE-9).
+//! Coming back with `Last-Event-ID` (§7.3, P12; architecture D10; T-SSE-8, T-SSE-9).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

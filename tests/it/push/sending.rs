@@ -1,4 +1,4 @@
-//! What a push service gets, and what comes of its answers (RFC 8030 §5; hostile.md X11).
+//! What a push service gets, and what comes of its answers (RFC 8030 §5; P4, protocol.md §1.7; hostile.md X11).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

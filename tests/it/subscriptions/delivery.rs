@@ -1,4 +1,4 @@
-//! How changes reach push services, and what their answers mean (§7.1, §7.2; hostile.md X11).
+//! How changes reach push services, and what their answers mean (§7.1, §7.2, P4; protocol.md §5.7; hostile.md X11).
 
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ async fn new_mail_is_urgent_and_nothing_else_is() {
     assert_eq!(delivered.headers["urgency"], "high");
 }
 
+/// P13.
 #[tokio::test]
 async fn only_the_types_asked_for_are_told() {
     let premises = Premises::new().await;
@@ -59,7 +60,7 @@ async fn only_the_types_asked_for_are_told() {
     assert!(types.flat_map(|types| types.into_keys()).all(|name| name == "Mailbox"));
 }
 
-/// X11, "latest wins": what a push service did not take is merged with what comes.
+/// P2, X11, "latest wins": what a push service did not take is merged with what comes.
 #[tokio::test]
 async fn what_could_not_be_sent_is_sent_later_in_one_message_with_what_came_since() {
     let premises = Premises::new().await;

@@ -1,4 +1,4 @@
-//! From its verification to its end (§7.2.2, P6, P9-P11; RFC 9749 §5).
+//! From its verification to its end (§7.2.2, P6, P9, P10, P11; RFC 9749 §5, protocol.md §1.6).
 
 use std::time::Duration;
 

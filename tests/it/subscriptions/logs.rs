@@ -48,7 +48,7 @@ async fn verify(proxy: &Process, user: &str, id: &str, code: &str) -> Value {
 #[tokio::test]
 async fn no_secret_of_a_subscription_comes_into_the_log_or_the_metrics() {
     let (ca, folder) = (Ca::new(), scratch());
-    let (upstream, service) = (Upstream::start().await, PushService::start(&ca).await);
+    let (upstream, service) = (Upstream::start().await, PushService::start(&ca, "127.0.0.2").await);
     upstream.mail(|mail| {
         mail.share("carol", &account_of("carol"));
         mail.share("dave", &account_of("dave"));

@@ -1,12 +1,15 @@
-//! `PushSubscription` as clients and push services see it (RFC 8620 §7.2; P3-P11).
+//! `PushSubscription` as clients and push services see it (RFC 8620 §7.2; P3, P4, P5, P6, P7, P9, P11).
 
+mod absent;
 mod delivery;
 mod life;
+mod limits;
 mod logs;
 mod owners;
 mod ownership;
 mod rotation;
 mod rules;
+mod sender;
 mod service;
 mod settings;
 mod store;

@@ -96,7 +96,7 @@ async fn one_whose_credential_is_not_kept_is_told_by_states_made_up() {
     premises.service.told("phone", &account, "Mailbox", &state).await;
 }
 
-/// D9: a share that is withdrawn is told no longer.
+/// P1, D9: all accounts its owner sees; a share that is withdrawn is told no longer.
 #[tokio::test]
 async fn it_is_told_of_the_accounts_its_owner_sees_and_of_no_other() {
     let often = |config: &mut Config| config.auth.revalidate = Duration::from_secs(1);

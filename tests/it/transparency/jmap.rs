@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
+use jmap_push_proxy::config::PushMode;
 use serde_json::{Value, json};
 
 use crate::support::http::{asking, exchange};
@@ -57,16 +58,27 @@ async fn api_answers_bear_the_state_of_the_session() {
     rig.end().await;
 }
 
+/// D5, whoever has PushSubscription: as long as none is called.
 #[tokio::test]
 async fn an_api_request_reaches_upstream_byte_for_byte() {
-    let rig = Rig::start(|_| {}).await;
-    rig.ask("GET", SESSION, "alice").await;
-    let body = "{ \"using\" : [],\n\t\"methodCalls\":[ ], \"odd\": 1.0e+2, \"odd\": \"\\u00e9é\" }";
-    let mut request = call("alice", &json!([]));
-    *request.body_mut() = http_body_util::Full::from(body);
-    exchange(rig.address, request).await.unwrap();
-    assert_eq!(rig.upstream.last(API).body, body.as_bytes());
-    rig.end().await;
+    for mode in [PushMode::Off, PushMode::Upstream, PushMode::Own, PushMode::Auto] {
+        let rig = Rig::start(|config| config.push.mode = mode).await;
+        rig.ask("GET", SESSION, "alice").await;
+        for body in [
+            "{ \"using\" : [],\n\t\"methodCalls\":[ ], \"odd\": 1.0e+2, \"odd\": \"\\u00e9é\" }",
+            // It is spoken of, and not called.
+            r#"{"using":[],"methodCalls":[["Email\/set",{"x":"PushSubscription/set"},"\u0050"]]}"#,
+            // Ours cannot be read: upstream says why.
+            r#"{"using":[],"methodCalls":[["PushSubscription/set",{},"0"]"#,
+            r#"{"using":[],"methodCalls":[["Email/set",{"accountId":"a","accountId":"PushSubscription/set"},"0"]]}"#,
+        ] {
+            let mut request = call("alice", &json!([]));
+            *request.body_mut() = http_body_util::Full::from(body);
+            exchange(rig.address, request).await.unwrap();
+            assert_eq!(rig.upstream.last(API).body, body.as_bytes(), "{mode:?}");
+        }
+        rig.end().await;
+    }
 }
 
 #[tokio::test]

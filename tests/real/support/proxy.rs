@@ -57,6 +57,7 @@ impl Settings {
             .set("PUSH__CA_FILE", &service.certificate())
             .set("PUSH__ALLOW_NETWORKS", "127.0.0.2/32")
             .set("PUSH__PORTS", port)
+            .set("PUSH__VAPID_SUBJECT", "mailto:postmaster@mail.example")
             .set("PUSH__THROTTLE", "0")
             .set("PUSH__ATTEMPT_INTERVAL", "1s")
     }

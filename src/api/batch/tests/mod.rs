@@ -7,6 +7,7 @@ use self::model::{CORE, FOO, OURS, Server};
 use super::*;
 use crate::jmap::capability::OWN;
 
+mod bombs;
 mod model;
 
 const REFPLUS: &str = "urn:ietf:params:jmap:refplus";
@@ -59,6 +60,7 @@ fn kinds(response: &Value) -> Vec<&str> {
     responses.map(|it| it[1]["type"].as_str().unwrap_or(it[0].as_str().unwrap())).collect()
 }
 
+/// A8, protocol.md §5.4.2.
 #[test]
 fn runs_keep_their_bytes_and_their_order() {
     let body = r#" {"odd": 1.0e+2, "using":["urn:ietf:params:jmap:core", "urn:ietf:params:jmap:websocket"],
@@ -86,6 +88,7 @@ fn runs_keep_their_bytes_and_their_order() {
     assert_eq!(str::from_utf8(&response).unwrap(), expected);
 }
 
+/// Protocol.md §5.4.5.
 #[test]
 fn what_calls_ours_only_asks_upstream_first_all_the_same() {
     let mut batch = of(&json!([["PushSubscription/get", {}, "p"]]));
@@ -98,7 +101,7 @@ fn what_calls_ours_only_asks_upstream_first_all_the_same() {
     assert_eq!(done(&mut batch), expected);
 }
 
-/// §3.6.1 `unknownCapability` refuses the whole request, which is to be known before ours acts.
+/// Protocol.md §5.4.8; §3.6.1 `unknownCapability` refuses the whole request, which is to be known before ours acts.
 #[test]
 fn upstream_is_asked_first_about_capabilities_that_its_session_does_not_list() {
     let calls = json!([["PushSubscription/set", {}, "p"], ["Core/echo", {}, "e"]]);
@@ -120,13 +123,16 @@ fn a_first_part_that_fails_is_the_answer() {
         batch.upstream(Err(failed));
         assert_eq!(batch.step(), Step::Pass);
     }
-    let mut batch = of(&json!([["A/get", {}, "a"], ["PushSubscription/set", {}, "p"]]));
-    sent(&mut batch);
-    batch.upstream(Ok(b"<html>"));
-    assert_eq!(batch.step(), Step::Pass);
+    // The last two are what serde takes for a struct whose members are not named.
+    for unreadable in [&b"<html>"[..], b"{", b"null", br#"[[],{},"s"]"#, b" [[],{}]"] {
+        let mut batch = of(&json!([["A/get", {}, "a"], ["PushSubscription/set", {}, "p"]]));
+        sent(&mut batch);
+        batch.upstream(Ok(unreadable));
+        assert_eq!(batch.step(), Step::Pass);
+    }
 }
 
-/// A6; §3.6.2: `serverFail` says that nothing was changed.
+/// A6, protocol.md §5.4.7; §3.6.2: `serverFail` says that nothing was changed.
 #[test]
 fn a_later_part_that_fails_is_told_call_by_call() {
     for (failed, expected) in [
@@ -201,6 +207,7 @@ fn enhanced_references_fail_calls_of_ours_only() {
     assert!(error[1]["description"].as_str().unwrap().contains(REFPLUS));
 }
 
+/// Protocol.md §5.4.4.
 #[test]
 fn limits_are_counted_on_the_original() {
     let calls = vec![json!(["PushSubscription/get", {}, "p"]); 17];
@@ -208,6 +215,7 @@ fn limits_are_counted_on_the_original() {
     assert_eq!((problem.status, problem.limit), (400, Some("maxCallsInRequest")));
 }
 
+/// A9, protocol.md §5.4.2.
 #[test]
 fn ids_of_ours_go_where_those_of_others_go() {
     let mut batch = batch(&json!({
@@ -235,90 +243,22 @@ fn ids_of_ours_go_where_those_of_others_go() {
     assert_eq!(done(&mut batch)["createdIds"], json!({ "k": "p1", "m": "a1", "old": "o1" }));
 }
 
-/// B7.
+/// A9: the client need not want to be told of it.
 #[test]
-fn what_is_no_request_is_refused_as_a_whole() {
-    let calls = |calls: &str| format!(r#"{{"using":["{CORE}"],"methodCalls":{calls}}}"#);
-    let push = r#"["PushSubscription/get",{},"p"]"#;
-    let (json, request) = ("notJSON", "notRequest");
-    let many = calls(&format!("[{}{push}]", "[\"a\",{},\"b\"],".repeat(1_000_000)));
-    for (body, kind) in [
-        (String::new(), json),
-        ("{".into(), json),
-        (format!("\u{feff}{}", calls("[]")), json),
-        (calls(&format!("[{push}]\0")), json),
-        (calls(&format!("[{push}]")) + "x", json),
-        ("[]".into(), request),
-        ("{}".into(), request),
-        (calls("{}"), request),
-        (calls("[[]]"), request),
-        (calls(r#"[["PushSubscription/get",[],"p"]]"#), request),
-        (calls(r#"[["PushSubscription/get",{},"p",1]]"#), request),
-        (calls(r#"[["PushSubscription/get",{},"\ud800"]]"#), request),
-        (calls(r#"[],"methodCalls":[]"#), request),
-        (calls(r#"[],"usin\u0067":[]"#), request),
-        (calls(r#"[],"createdIds":[]"#), request),
-        (calls(r#"[],"createdIds":{"a":1}"#), request),
-        (format!(r#"{{"using":["a",1],"methodCalls":[{push}]}}"#), request),
-        (many, request),
-    ] {
-        let problem = refused(body.as_bytes());
-        let shown = body.get(..60).unwrap_or(&body);
-        assert!(problem.kind.ends_with(kind) && problem.status == 400, "{shown}: {problem:?}");
-    }
-    assert!(refused(b"{\"using\":[],\"methodCalls\":[],\"a\":\"\xff\"}").kind.ends_with(json));
-}
-
-/// B7: whatever upstream would say of them, ours takes no such arguments.
-#[test]
-fn arguments_that_are_not_i_json_fail_their_call() {
-    let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-    let long = format!(r#"{{"{}":1}}"#, "k".repeat(10 << 20));
-    for (arguments, kind) in [
-        (r#"{"a":1,"a":2}"#, "invalidArguments"),
-        (r#"{"a":1e400}"#, "invalidArguments"),
-        (r#"{"a":"\ud800"}"#, "invalidArguments"),
-        (r##"{"a":1,"#a":1}"##, "invalidArguments"),
-        (r##"{"#a":1}"##, "invalidResultReference"),
-        (
-            r##"{"#a":{"resultOf":"e","name":"Core/echo","path":"/deep"},"b":1}"##,
-            "invalidArguments",
-        ),
-        (deep.as_str(), "invalidArguments"),
-        (long.as_str(), "requestTooLarge"),
-    ] {
-        let calls =
-            format!(r#"[["Core/echo",{{}},"e"],["\u0050ushSubscription/set",{arguments},"p"]]"#);
+fn ours_know_what_upstream_created_before_them() {
+    for ids in [r##"["#m"]"##, r#"["\u0023m"]"#] {
+        let calls = format!(
+            r#"[["A/set",{{"create":{{"m":{{}}}}}},"a"],["PushSubscription/get",{{"ids":{ids}}},"p"]]"#
+        );
         let body = format!(r#"{{"using":["{CORE}"],"methodCalls":{calls}}}"#);
         let mut batch = Batch::new(body.as_bytes(), &terms(&|_| true)).unwrap();
-        sent(&mut batch);
-        let nested = format!("{}{}", "[".repeat(500), "]".repeat(500));
-        let response = format!(
-            r#"{{"methodResponses":[["Core/echo",{{"deep":{nested}}},"e"]],"sessionState":"s"}}"#
-        );
-        batch.upstream(Ok(response.as_bytes()));
-        // Too deep to be read with serde's own values.
-        let Step::Done(response) = batch.step() else { panic!("{kind}") };
-        assert!(str::from_utf8(&response).unwrap().contains(&format!("\"type\":\"{kind}\"")));
+        assert_eq!(sent(&mut batch)["createdIds"], json!({}));
+        batch.upstream(Ok(br#"{"methodResponses":[],"createdIds":{"m":"a1"},"sessionState":"s"}"#));
+        own(&mut batch);
+        assert_eq!(batch.created("m"), Some("a1"));
+        batch.own(Vec::new(), Vec::new());
+        assert_eq!(done(&mut batch).get("createdIds"), None);
     }
-}
-
-/// A request may refer to one large result a thousand times.
-#[test]
-fn references_do_not_multiply_what_is_sent() {
-    let reference = json!({ "resultOf": "e", "name": "Core/echo", "path": "/x" });
-    let mut calls = vec![json!(["Core/echo", {}, "e"]), json!(["PushSubscription/get", {}, "p"])];
-    calls.extend((0..12).map(|_| json!(["Core/echo", { "#x": reference }, "r"])));
-    let mut batch = of(&json!(calls));
-    sent(&mut batch);
-    tell(&mut batch, &json!([["Core/echo", { "x": "x".repeat(8 << 20) }, "e"]]));
-    own(&mut batch);
-    batch.own(vec![("PushSubscription/get".into(), json!({}))], Vec::new());
-    let Step::Upstream(body) = batch.step() else { panic!("some are sent") };
-    assert!(body.len() < MOST_FOLLOWED);
-    tell(&mut batch, &json!([]));
-    let response = done(&mut batch);
-    assert_eq!(kinds(&response).last(), Some(&"requestTooLarge"));
 }
 
 fn identifier() -> impl Strategy<Value = &'static str> {
@@ -399,7 +339,7 @@ fn request() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What a client sees of a server without `PushSubscription` behind the split.
+/// A7, protocol.md §5.4.3: what a client sees of a server without `PushSubscription` behind the split.
 fn split(server: &mut Server, request: &Value, lists: bool) -> Result<Value, &'static str> {
     let is_known = |urn: &str| lists && [CORE, FOO].contains(&urn);
     let mut batch = Batch::new(request.to_string().as_bytes(), &terms(&is_known)).unwrap();
@@ -462,7 +402,7 @@ proptest! {
             loop {
                 match batch.step() {
                     Step::Upstream(body) => {
-                        serde_json::from_slice::<&serde_json::value::RawValue>(&body).unwrap();
+                        serde_json::from_slice::<&RawValue>(&body).unwrap();
                         tell(&mut batch, &json!([["Foo/get", { "list": [] }, "0"]]));
                     }
                     Step::Own(_) => batch.own(vec![("error".into(), json!({}))], Vec::new()),

@@ -1,4 +1,4 @@
-//! Encryption held against the RFCs' vectors and a receiver of its own (hostile.md X12).
+//! Encryption held against the RFCs' vectors and a receiver of its own (protocol.md §1.7, hostile.md X12).
 
 use base64::Engine as _;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! `PushSubscription/set` (RFC 8620 §7.2.2, P6, P8-P11): §5.3 without `accountId` and states.
+//! `PushSubscription/set` (RFC 8620 §7.2.2, P6, P8, P9, P10, P11): §5.3 without `accountId` and states.
 //!
 //! One after the other: creations, updates, destructions. What comes of it takes effect only when the
 //! [`Change`]s have been stored, all at once or, where that fails, not at all (`serverFail`).

@@ -127,7 +127,11 @@ impl Set<'_> {
     }
 }
 
-/// Compares in a time that tells nothing but the length, which is no secret.
+/// The code in a patch against the one sent (hostile.md X4).
+///
+/// By construction, not by a measurement, the time tells nothing of the code: `verify_slices_are_equal` is
+/// AWS-LC's `CRYPTO_memcmp`, which looks at every octet whatever it found in those before. Where the lengths
+/// differ it says so at once: all codes have the same length, which is no secret.
 fn shown(patch: &Map<String, Value>, secrets: &Secrets) -> Shown {
     let Some(code) = patch.get("verificationCode").and_then(Value::as_str) else {
         return Shown::Nothing;

@@ -211,6 +211,7 @@ fn what_is_made_and_destroyed_in_one_call_is_not_updated_in_between() {
     assert!(world.held.is_empty());
 }
 
+/// P8: no account, no states.
 #[test]
 fn arguments_that_are_none_or_too_many_fail_the_call() {
     let mut world = World::new();
