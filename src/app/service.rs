@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use crate::auth::Principal;
-use crate::clock::Moment;
+use crate::clock::{self, Moment};
 use crate::config::HeaderTemplate;
 use crate::telemetry::health::{Health, Part};
 
@@ -42,7 +42,7 @@ impl Service {
         }
         self.headers
             .iter()
-            .map(|header| Some((header.name.clone(), header.value(&user.username)?)))
+            .map(|header| Some((header.name.clone(), header.value(&user.username, clock::wall())?)))
             .collect()
     }
 

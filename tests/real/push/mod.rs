@@ -215,6 +215,26 @@ fn is_told_over_a_restart(restart: fn(&mut Proxy, &dyn Fn())) {
     proxy.stop();
 }
 
+/// With a credential of the service's own nothing has to be made up: Cyrus is asked in the owner's name.
+#[test]
+fn a_device_is_told_true_states_while_its_owner_is_away() {
+    let (cyrus, store) = (Cyrus::telling(), StoreFolder::new());
+    let mut service = PushService::start();
+    let settings = Proxy::before(&cyrus).hearing(&cyrus).pushing_to(&service, &store);
+    let mut proxy = settings.set("PROBE__HEADERS", &cyrus.service_header()).start();
+    let server = cyrus.caller("alice");
+    let mut phone = Device::subscribe(&mut service, &proxy.caller("alice"), "/201/phone");
+
+    proxy.restarted(&|| cyrus.deliver("alice"));
+
+    phone.agrees_with(&mut service, &server);
+    cyrus.deliver("alice");
+    phone.agrees_with(&mut service, &server);
+    let states = phone.log.iter().map(|told| told["changed"]["alice"]["Email"].as_str());
+    assert!(!states.flatten().any(|state| state.starts_with("presumed-")), "{:#?}", phone.log);
+    proxy.stop();
+}
+
 #[test]
 fn a_mail_that_came_while_the_proxy_was_ended_is_told() {
     is_told_over_a_restart(|proxy, meanwhile| proxy.restarted(meanwhile));

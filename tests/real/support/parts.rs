@@ -43,6 +43,11 @@ impl Cyrus {
         setting(&self.home, "CYRUS_NOTIFY")
     }
 
+    /// The header of a service that may ask for everyone, as `probe.headers` has it.
+    pub(crate) fn service_header(&self) -> String {
+        format!("Authorization: Bearer {{jwt:{}}}", setting(&self.home, "CYRUS_JWT_KEY"))
+    }
+
     /// What a user does by IMAP, command by command.
     pub(crate) fn by_imap(&self, user: &str, commands: &[&str]) {
         mail::by_imap(&self.imap, user, commands);
