@@ -57,8 +57,11 @@ pub(super) struct Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         let changes = std::mem::replace(&mut self.written.changes, Changes::Nothing);
-        if self.known || (changes == Changes::Nothing && !self.is_awaited()) {
+        if self.known {
             return;
+        }
+        if changes == Changes::Nothing {
+            return self.look_out();
         }
         let hub = Arc::clone(&self.wiring.hub);
         if let Some(principal) = &self.principal {
@@ -84,10 +87,19 @@ fn concerned(changes: Changes, principal: &Principal) -> Vec<AccountId> {
 }
 
 impl Caller {
-    /// Whether it may be an owner of subscriptions who comes back: upstream is asked who it is.
+    /// Whether it may be an owner of subscriptions who comes back.
     fn is_awaited(&self) -> bool {
         self.principal.is_none()
             && self.wiring.push.as_ref().is_some_and(|push| push.awaits_owners())
+    }
+
+    /// Has upstream asked who it is, if it is awaited: that it only read makes no difference then.
+    fn look_out(&mut self) {
+        if let (true, Some(key), Some(credentials)) =
+            (self.is_awaited(), self.key, self.credentials.take())
+        {
+            self.wiring.authority.look_out(key, credentials);
+        }
     }
 
     /// The response was read.
@@ -103,6 +115,11 @@ impl Caller {
             sent: self.sent,
             received: Moment::now(),
         };
+        if let (Some(push), Some(key), Some(principal)) =
+            (&self.wiring.push, self.key, &self.principal)
+        {
+            push.accepted(key, principal);
+        }
         for (account, facts) in facts(&observed.responses) {
             let Observed { key, is_fact, is_news } = hub.observe(seen, &account, &facts);
             let passed = Passed {

@@ -22,26 +22,21 @@ pub(super) fn policy(config: &Config) -> Policy {
         UpstreamTarget::Tcp(host, _) => Some(host.as_str()),
         UpstreamTarget::Unix(_) => None,
     });
-    for host in upstreams.chain(config.redis.hosts()) {
-        match read(host) {
-            Ok(address) => policy.own_addresses.push(address),
-            Err(name) => policy.neighbours.push(name),
-        }
-    }
+    let Policy { own_addresses, own_hosts, neighbours, .. } = &mut policy;
+    upstreams.chain(config.redis.hosts()).for_each(|host| bar(host, own_addresses, neighbours));
     // What it resolves to may be a balancer's, before push services as well.
-    if let Some(host) = config.downstream.public_url.as_ref().and_then(http::Uri::host) {
-        match read(host) {
-            Ok(address) => policy.own_addresses.push(address),
-            Err(name) => policy.own_hosts.push(name),
-        }
-    }
+    let public = config.downstream.public_url.as_ref().and_then(http::Uri::host);
+    public.into_iter().for_each(|host| bar(host, own_addresses, own_hosts));
     policy
 }
 
-/// An address, or a name as URLs of clients have it.
-fn read(host: &str) -> Result<IpAddr, String> {
+/// Adds an address, or a name as URLs of clients have it.
+fn bar(host: &str, addresses: &mut Vec<IpAddr>, names: &mut Vec<String>) {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse().map_err(|_| bare.trim_end_matches('.').to_ascii_lowercase())
+    match bare.parse() {
+        Ok(address) => addresses.push(address),
+        Err(_) => names.push(bare.trim_end_matches('.').to_ascii_lowercase()),
+    }
 }
 
 #[cfg(test)]

@@ -172,6 +172,16 @@ impl Authority {
         });
     }
 
+    /// Asks upstream who this is, for the one who follows [`Self::arrivals`], where that is of use and holds
+    /// up nobody: of a credential that will be seen again, has not been asked about lately, and while few
+    /// sign in.
+    pub fn look_out(self: &Arc<Self>, key: CredentialKey, credentials: Arc<Credentials>) {
+        let are_few = self.strangers.available_permits() > MOST_STRANGERS / 2;
+        if are_few && credentials.is_lasting() && self.remembered(key).is_none() {
+            self.introduce(key, credentials, |_| ());
+        }
+    }
+
     /// Joins the question about a credential, or asks it: `at_once`, or when a stranger's turn comes.
     fn asking(
         self: &Arc<Self>,

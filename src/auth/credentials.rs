@@ -107,6 +107,15 @@ impl Credentials {
         self.is_absent
     }
 
+    /// Whether they are the same with each request: a password or a token by itself. Cookies need not be,
+    /// and what answers a challenge (Digest, Negotiate) never is.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        let [(AUTHORIZATION, value)] = &*self.headers else { return false };
+        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"basic") || scheme.eq_ignore_ascii_case(b"bearer")
+    }
+
     /// Puts them on a request of our own.
     pub fn write(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.headers {

@@ -27,7 +27,7 @@ impl Push {
         let answered = match &*call.name {
             _ if self.ownership.known_owner() != Owner::Ours => {
                 Err(MethodError::ServerUnavailable(
-                    "the mail server does not answer whether it has PushSubscription itself",
+                    "nobody can say whether the mail server has PushSubscription itself",
                 ))
             }
             "PushSubscription/get" => {
@@ -93,6 +93,7 @@ impl Push {
                 Target::parse(url, &self.policy).map(drop).map_err(|reason| reason.to_string())
             },
             admit: &mut |secrets: &Secrets| self.admit(who, secrets),
+            retired: &|vapid| self.keys.retired(vapid),
             created_before: call.created_before,
         };
         let outcome = set::set(&call.arguments, &caller, &terms, judges)?;

@@ -195,8 +195,8 @@ impl Delivery {
         Ok(())
     }
 
-    /// The push service found this many octets too many: the next message is half as long. `false` where it
-    /// would be no shorter.
+    /// The push service found this many octets too many: the next message is half as long, 512 octets at
+    /// least. `false` where it would be no shorter.
     fn shrink(&mut self, refused: usize) -> bool {
         let shorter = (refused / 2).max(SHORTEST);
         let shrinks = shorter < refused && shorter < self.longest;

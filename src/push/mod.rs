@@ -300,6 +300,16 @@ impl Push {
         self.awaits_owners.load(Ordering::Relaxed)
     }
 
+    /// Upstream has just answered a request of this user's. One whose subscriptions wait for a credential has
+    /// come back with it, though it be long known.
+    pub fn accepted(&self, key: CredentialKey, principal: &Principal) {
+        let waits =
+            |user: &str| self.registry.of_user(user).iter().any(|held| held.present().is_none());
+        if self.awaits_owners() && waits(&principal.identity()) {
+            self.wiring.authority.arrivals().note(key);
+        }
+    }
+
     /// Counts what the operator sees.
     fn count(&self) {
         let (mut unverified, mut verified, mut absent, mut disabled) = (0, 0, 0, 0);

@@ -117,7 +117,8 @@ impl Ownership {
         if known.owner != owner {
             let told = match owner {
                 Owner::Ours => "PushSubscription is ours: upstream has none",
-                _ => "PushSubscription is upstream's: it has one itself",
+                Owner::Upstream => "PushSubscription is upstream's: it has one itself",
+                Owner::Unknown => return,
             };
             tracing::info!("{told}");
         }

@@ -1,5 +1,5 @@
-//! Serves one subscription, from its verification to its end (RFC 8620 §7.2; protocol.md §5.7): a task each, which holds
-//! little while there is nothing to send.
+//! Serves one subscription, from its verification to its end (RFC 8620 §7.2; protocol.md §5.7): a task each,
+//! which holds little while there is nothing to send.
 //!
 //! ```text
 //! made ──► verification sent, once ──► code shown by the client ──► told of changes ──► expired, destroyed,

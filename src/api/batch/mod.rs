@@ -9,10 +9,10 @@
 //! | why a call fails | [`refusal`] |
 //! | doing it | [`run`] |
 //!
-//! Calls keep their order (A8, protocol.md §5.4.2): runs of upstream's are sent as one sub-request each, with what earlier
-//! ones created (`createdIds`), ours are answered between them. References to results that came in
-//! another part are followed here (A7, §5.4.3), those within a run by upstream. Nothing is sent twice: what
-//! fails after the first part is told call by call (A6, §5.4.7).
+//! Calls keep their order (A8, protocol.md §5.4.2): runs of upstream's are sent as one sub-request each, with
+//! what earlier ones created (`createdIds`), ours are answered between them. References to results that came
+//! in another part are followed here (A7, §5.4.3), those within a run by upstream. Nothing is sent twice:
+//! what fails after the first part is told call by call (A6, §5.4.7).
 //!
 //! Upstream judges credentials, `using` and the rest of the request before anything is done here: by its
 //! first run or, where the first call is ours, by a `Core/echo` of its own. That extra question is left
@@ -122,7 +122,8 @@ enum Waiting {
 
 /// Whether a body that [`api::Request`](crate::api::Request) cannot read is to be judged by a [`Batch`] all
 /// the same (protocol.md §5.4.1: fail closed): it is JSON, and calls a method of ours, or is such that
-/// nobody can say whether it does, and may name one. Upstream might make something of it.
+/// nobody can say whether it does, and may name one. Upstream might make something of it. What is no JSON
+/// (RFC 8259) is not: it is upstream's to refuse.
 #[must_use]
 pub fn may_call_own(body: &[u8]) -> bool {
     super::request::may_name_own(body)

@@ -1,7 +1,8 @@
 //! Which methods an API request (§3.3) calls, and on which accounts.
 //!
-//! A look at a body that is already in memory. It refuses nothing: what cannot be read is forwarded
-//! byte for byte all the same, and upstream says what is wrong with it.
+//! A look at a body that is already in memory. It refuses nothing: what cannot be read is forwarded byte for
+//! byte all the same, and upstream says what is wrong with it, unless it may call a method of ours
+//! ([`super::batch`]).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -129,10 +130,9 @@ pub(super) fn is_own(name: &str) -> bool {
 /// Whether a body may hold the name of such a method, escaped or not. Never misses one; what is found may
 /// as well be text about it.
 pub(super) fn may_name_own(body: &[u8]) -> bool {
-    const NAME: &[u8] = b"PushSubscription";
     // Where it does not stand there as it is, one of its letters is escaped.
-    let is_letter = |escape: &[u8]| matches!(escape, [b'\\', b'u', b'0', b'0', b'5'..=b'7']);
-    body.windows(NAME.len()).any(|part| part == NAME) || body.windows(5).any(is_letter)
+    const HINTS: [&str; 4] = ["PushSubscription", r"\u005", r"\u006", r"\u007"];
+    str::from_utf8(body).is_ok_and(|text| HINTS.iter().any(|hint| text.contains(hint)))
 }
 
 impl<'de> Deserialize<'de> for Request<'de> {

@@ -92,6 +92,8 @@ pub struct Judges<'a> {
     /// Whether one more may be made now, and a verification sent to its URL; else how long to wait
     /// (§8.6, hostile.md X10). Asked last, once for each that is otherwise sound.
     pub admit: &'a mut dyn FnMut(&Secrets) -> Result<(), Duration>,
+    /// When the VAPID key of this number was succeeded by another; `None` if it was not.
+    pub retired: &'a dyn Fn(u32) -> Option<UtcDate>,
     /// The id behind a creation id of an earlier call (§3.3 `createdIds`).
     pub created_before: &'a dyn Fn(&str) -> Option<String>,
 }

@@ -154,7 +154,8 @@ const MOST_THREADS: usize = 4;
 /// Pieces that the threads take one after another, as rows may be anywhere among the rowids.
 const PIECES: i64 = 64;
 
-/// All there are, in no order; each where it stays, for so many are not to be moved. One that cannot be read is left where it is, and told of.
+/// All there are, in no order; each where it stays, for so many are not to be moved. One that cannot be
+/// read is left where it is, and told of.
 pub(super) fn load(connection: &Connection) -> Result<Vec<Arc<Subscription>>, Error> {
     // Each end is found at once; asked for together, all between would be gone through.
     let ends =

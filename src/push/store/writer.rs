@@ -1,6 +1,7 @@
-//! The thread that owns the connection: what has come together while it wrote goes into one transaction
-//! (ten thousand updates do not cost ten thousand `fsync`s; what was acknowledged is there after any death, F9), what was destroyed is soon out of the
-//! write-ahead log too (P11), and a disk that was full or failing is tried again with every job (F10).
+//! The thread that owns the connection: what has come together while it wrote goes into one transaction (ten
+//! thousand updates do not cost ten thousand `fsync`s; what was acknowledged is there after any death, F9),
+//! what was destroyed is soon out of the write-ahead log too (P11), and a disk that was full or failing is
+//! tried again with every job (F10).
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ pub struct Policy {
     /// service, nothing of [`Policy::own_addresses`] and no address of [`Policy::neighbours`] is opened by
     /// them.
     pub allow_networks: Vec<IpNet>,
-    /// Addresses that we or the JMAP server listen on.
+    /// Addresses that we, the JMAP server or Redis listen on.
     pub own_addresses: Vec<IpAddr>,
     /// Names under which clients know us, in lower case.
     pub own_hosts: Vec<String>,

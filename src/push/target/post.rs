@@ -1,5 +1,5 @@
-//! One push: a POST (RFC 8030 §5; P4, protocol.md §1.7) that follows no redirect, reads next to nothing of the response, and
-//! ends in time (hostile.md X8). Does not try again.
+//! One push: a POST (RFC 8030 §5; P4, protocol.md §1.7) that follows no redirect, reads next to nothing of
+//! the response, and ends in time (hostile.md X8). Does not try again.
 
 use std::collections::HashMap;
 use std::error::Error as _;

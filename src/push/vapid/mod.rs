@@ -1,5 +1,5 @@
-//! Voluntary identification towards push services (RFC 8292; RFC 9749 for JMAP; protocol.md §1.7, hostile.md X12): the key, and the
-//! tokens it signs. Does not say which subscription belongs to which key.
+//! Voluntary identification towards push services (RFC 8292; RFC 9749 for JMAP; protocol.md §1.7, hostile.md
+//! X12): the key, and the tokens it signs. Does not say which subscription belongs to which key.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -20,8 +20,25 @@ SWITCHES = [
 ]
 
 
+STARTS = 3
+
+
+class Ended(RuntimeError):
+    pass
+
+
 class Chromium:
     def __init__(self, *switches):
+        for attempt in range(STARTS):
+            try:
+                return self._start(switches)
+            except (Ended, BrokenPipeError):
+                # Now and then it crashes before it says anything, which is no fault of what is tested.
+                self.__exit__()
+                if attempt + 1 == STARTS:
+                    raise
+
+    def _start(self, switches):
         self.profile = tempfile.mkdtemp(prefix="chromium-")
         to_browser, self.commands = os.pipe()
         self.answers, from_browser = os.pipe()
@@ -110,7 +127,7 @@ class Chromium:
         while b"\0" not in self.rest:
             piece = os.read(self.answers, 1 << 16)
             if not piece:
-                raise RuntimeError("the browser has ended")
+                raise Ended("the browser has ended")
             self.rest += piece
         message, self.rest = self.rest.split(b"\0", 1)
         return json.loads(message)

@@ -5,9 +5,10 @@ use jmap_push_proxy::config::{Config, HeaderTemplate};
 use serde_json::json;
 
 use super::Premises;
-use crate::support::rig::Rig;
+use crate::support::http::exchange;
+use crate::support::rig::{Rig, call};
 use crate::support::scratch::scratch;
-use crate::support::upstream::account_of;
+use crate::support::upstream::{SESSION, account_of};
 use crate::support::wait::until;
 
 /// A device of alice's, and a proxy that was restarted since: she has not come back. Something changed in
@@ -91,6 +92,32 @@ async fn an_owner_who_only_reads_is_back_as_well() {
     assert!(made_up[&account_of("alice")]["Email"].starts_with("presumed-"), "{made_up:?}");
     premises.rig.call("alice", &json!([["Core/echo", {}, "0"]])).await;
     premises.service.told("phone", &account_of("alice"), "Email", &missed).await;
+    premises.rig.end().await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Cookies may be others with each request: what upstream answers to one is of no use with the next.
+#[tokio::test]
+async fn who_reads_with_a_cookie_more_each_time_is_not_asked_about_each_time() {
+    let folder = scratch();
+    let store = folder.join("push.sqlite");
+    let mut premises = Premises::with(|config| config.push.store = Some(store)).await;
+    let missed = away(&mut premises).await;
+    let sessions = || {
+        let seen = premises.rig.upstream.seen();
+        seen.iter().filter(|seen| seen.path == SESSION).count()
+    };
+    let before = sessions();
+    let calls = json!([["Core/echo", {}, "0"]]);
+    for n in 0..20 {
+        let mut request = call("alice", &calls);
+        request.headers_mut().insert("cookie", format!("visit={n}").parse().unwrap());
+        assert_eq!(exchange(premises.rig.address, request).await.unwrap().status(), 200);
+    }
+    // Whoever comes without is asked about, after all of them.
+    premises.rig.call("alice", &calls).await;
+    premises.service.told("phone", &account_of("alice"), "Email", &missed).await;
+    assert_eq!(sessions() - before, 1);
     premises.rig.end().await;
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jmap_push_proxy::jmap::date::UtcDate;
 use rcgen::{KeyPair, PublicKeyData as _};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -85,23 +86,36 @@ async fn the_new_key_is_advertised_and_each_subscription_keeps_the_one_it_was_ma
 
 /// protocol.md §1.6: those of an older key "MUST" come to an end.
 #[tokio::test]
-async fn one_of_an_older_key_is_not_renewed() {
+async fn one_of_an_older_key_is_renewed_for_a_week_after_the_change_unless_the_key_comes_back() {
     let folder = scratch();
     let [old, new] = ["old.pem", "new.pem"].map(|name| Key::new(folder.join(name)));
+    let store = folder.join("push.sqlite");
     let mut premises = Premises::with(|config| {
-        config.push.store = Some(folder.join("push.sqlite"));
+        config.push.store = Some(store.clone());
         config.push.vapid_key_file = Some(old.file.clone());
     })
     .await;
     let id = premises.verified("alice", "phone", Value::Null).await;
-    let soon = jmap_push_proxy::jmap::date::UtcDate::at(jmap_push_proxy::clock::wall());
-    let soon = json!(jmap_push_proxy::jmap::date::UtcDate(soon.0 + 3600));
-    premises.set("alice", json!({ "update": { &*id: { "expires": soon } } })).await;
-    premises.rig.config.push.vapid_key_file = Some(new.file.clone());
+    premises.rig.config.push.vapid_key_file = Some(new.file);
     premises.rig.restart().await;
+    // As if that had been three days ago.
+    let retired = "UPDATE vapid_key SET retired = retired - 259200 RETURNING retired";
+    let retired: i64 =
+        Connection::open(&store).unwrap().query_row(retired, [], |row| row.get(0)).unwrap();
+    premises.rig.restart().await;
+    // Not what it has.
+    let sooner = UtcDate(retired + 5 * 86_400);
+    premises.set("alice", json!({ "update": { &*id: { "expires": sooner } } })).await;
     let renewal = json!({ "update": { &*id: { "expires": null } } });
+    let response = premises.set("alice", renewal.clone()).await;
+    let end = UtcDate(retired + 7 * 86_400);
+    assert_eq!(response["updated"][&id], json!({ "expires": end }), "{response}");
+
+    premises.rig.config.push.vapid_key_file = Some(old.file);
+    premises.rig.restart().await;
     let response = premises.set("alice", renewal).await;
-    assert_eq!(response["updated"][&id], json!({ "expires": soon }), "{response}");
+    let expires = response["updated"][&id]["expires"].as_str().unwrap();
+    assert!(Some(expires) > json!(end).as_str(), "its key is advertised again: {response}");
     premises.rig.end().await;
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -167,3 +167,16 @@ async fn bound_to_the_user_it_outlives_a_refused_credential() {
     premises.is_served_by("alice;second").await;
     premises.rig.end().await;
 }
+
+/// P5: one who had the new credential before the old was refused, and goes on with it.
+#[tokio::test]
+async fn an_owner_whose_other_credential_is_long_known_is_back_with_any_request() {
+    let premises = Premises::with(|config| config.push.bind = PushBind::User).await;
+    let id = premises.verified("alice;first", "phone", json!(["Email"])).await;
+    assert_eq!(premises.list("alice;second").await[0]["id"], json!(id));
+    premises.refuse("alice;first").await;
+    premises.is_absent().await;
+    premises.rig.call("alice;second", &json!([["Core/echo", {}, "0"]])).await;
+    premises.is_served_by("alice;second").await;
+    premises.rig.end().await;
+}

@@ -111,9 +111,9 @@ impl Set<'_> {
                     let read = property::expires(value, self.terms.limits, self.terms.now);
                     let granted = invalid.check(&name, read).unwrap_or(after.expires);
                     // RFC 9749 §5: what was made under an older key has to come to an end.
-                    let is_of_old_key = after.vapid != self.terms.vapid;
-                    after.expires =
-                        if is_of_old_key { granted.min(after.expires) } else { granted };
+                    let retired = (self.judges.retired)(after.vapid);
+                    let end = retired.map(|it| it.after(self.terms.limits.lifetime));
+                    after.expires = end.map_or(granted, |end| granted.min(end.max(after.expires)));
                 }
                 "types" => {
                     if let Some(types) = invalid.check(&name, property::types(value)) {

@@ -21,6 +21,9 @@ mod updating;
 
 const NOW: UtcDate = UtcDate(1_785_931_200);
 const DAY: i64 = 86_400;
+/// The key that is advertised, and the day on which another was.
+const VAPID: u32 = 3;
+const RETIRED: UtcDate = UtcDate(NOW.0 + DAY);
 const WEEK: UtcDate = UtcDate(NOW.0 + 7 * DAY);
 
 /// One user with one credential.
@@ -67,7 +70,7 @@ impl World {
             owned: &owned,
             of_user: self.of_user.unwrap_or(owned.len()),
         };
-        let terms = Terms { now: self.now, limits: &self.limits, vault: &self.vault, vapid: 3 };
+        let terms = Terms { now: self.now, limits: &self.limits, vault: &self.vault, vapid: VAPID };
         call(&caller, &terms)
     }
 
@@ -98,6 +101,7 @@ impl World {
                     url.starts_with("https://").then_some(()).ok_or("https only".into())
                 },
                 admit: &mut admit,
+                retired: &|vapid| (vapid != VAPID).then_some(RETIRED),
                 created_before: &created_before,
             };
             set(&object(arguments), caller, terms, judges)
