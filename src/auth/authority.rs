@@ -17,6 +17,8 @@ use super::attempts::Attempts;
 use super::comings::Comings;
 use super::credentials::{CredentialKey, Credentials, Keyring};
 use super::principal::{Absentee, Lists, Principal};
+pub use super::question::Answer;
+use super::question::{Question, answer};
 use super::refusals::{self, Refusal, Refusals};
 use super::revalidate::Suspects;
 use crate::clock::Moment;
@@ -35,16 +37,6 @@ const MOST_STRANGERS: usize = 64;
 
 /// How long an answer that is too old to open a stream still tells whose response we are reading.
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
-
-/// What upstream says of a credential.
-pub type Answer = Result<Arc<Principal>, Refusal>;
-
-/// A question on its way upstream, or waiting for its turn.
-struct Question {
-    answer: watch::Sender<Option<Answer>>,
-    /// Somebody asks who need not wait for a turn.
-    at_once: Notify,
-}
 
 #[derive(Default)]
 struct Inner {
@@ -398,13 +390,5 @@ impl Inner {
             self.asking.remove(&key);
         }
         is_current
-    }
-}
-
-/// Waits for the answer to a question. The question is on its way already.
-async fn answer(mut asking: watch::Receiver<Option<Answer>>) -> Answer {
-    match asking.wait_for(Option::is_some).await {
-        Ok(answer) => answer.clone().unwrap_or_else(|| Err(refusals::interrupted())),
-        Err(_) => Err(refusals::interrupted()),
     }
 }

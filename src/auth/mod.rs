@@ -8,6 +8,7 @@
 //! | [`authority`] | asks upstream, remembers the answer for a while, once for all who ask |
 //! | [`attempts`] | who guesses |
 //! | [`comings`] | about whom something has changed, for who wants to know |
+//! | `question` | one that is being asked |
 //! | `refusals` | what upstream said no by, for a moment |
 //! | [`revalidate`] | asks again while streams live on the answer |
 //! | [`browser`] | what browsers authenticate by where they can set no `Authorization` |
@@ -19,6 +20,7 @@ pub mod browser;
 pub mod comings;
 pub mod credentials;
 pub mod principal;
+mod question;
 mod refusals;
 pub mod revalidate;
 pub mod tickets;
